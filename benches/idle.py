@@ -1,0 +1,138 @@
+"""What an idle connection costs the server in memory, while another client is served.
+
+``python -m benches.idle`` holds 10,000 connections, each greeted and with its EHLO answered, from this process;
+the server runs in its own. What is counted is the growth of the server's resident memory, without the kernel's
+sockets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import resource
+import smtplib
+import socket
+import ssl
+import tempfile
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from benches import peers, publish
+
+CONNECTIONS = 10_000
+OTHER_CLIENTS_MESSAGES = 100
+
+
+def measure(name: str, count: int, certificate: tuple[str, str] | None) -> float:
+    """Return KiB a connection of a server that holds this many."""
+    with peers.running(name, *(certificate or ())) as server:
+        serve_another(server, tls=certificate is not None)
+        before = server.resident_kib()
+        held = [connect(server.port, tls=certificate is not None) for _ in range(count)]
+        per_connection = (server.resident_kib() - before) / count
+        serve_another(server, tls=certificate is not None)
+        for connection in held:
+            connection.close()
+    return per_connection
+
+
+def connect(port: int, *, tls: bool) -> socket.socket:
+    """Open a connection, say EHLO and leave it idle."""
+    connection = socket.create_connection((peers.HOST, port), timeout=30)
+    if tls:
+        connection = _client_context().wrap_socket(connection)
+    assert connection.recv(4096).startswith(b"220")
+    connection.sendall(b"EHLO idle.example\r\n")
+    reply = b""
+    while b"\n250 " not in reply:
+        reply += connection.recv(4096)
+    return connection
+
+
+def serve_another(server: peers.Peer, *, tls: bool) -> None:
+    """Send messages over one more connection: the server is not held up by the idle ones."""
+    client: smtplib.SMTP
+    if tls:
+        client = smtplib.SMTP_SSL(peers.HOST, server.port, timeout=30, context=_client_context())
+    else:
+        client = smtplib.SMTP(peers.HOST, server.port, timeout=30)
+    with client:
+        for _ in range(OTHER_CLIENTS_MESSAGES):
+            if tls:
+                client.noop()  # submissions asks for a login before mail
+                client.ehlo()
+            else:
+                client.sendmail("a@b.example", ["c@d.example"], b"Subject: x\r\n\r\nhi\r\n")
+
+
+def _client_context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def self_signed(directory: Path) -> tuple[str, str]:
+    """Write a certificate for this run; return the paths of certificate and key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bench.example")])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + dt.timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    plain = serialization.NoEncryption()
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+    (directory / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (directory / "key.pem").write_bytes(private)
+    return str(directory / "cert.pem"), str(directory / "key.pem")
+
+
+def allow_descriptors(count: int) -> None:
+    """Raise the limit of open files, here and so in the server that this process starts."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < count:
+        raise SystemExit(
+            f"{count} open files are needed and the hard limit is {hard}: raise it with ulimit -Hn"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benches.idle", description="Memory of an idle connection."
+    )
+    parser.add_argument("--quick", action="store_true", help="a smoke: 200 connections, nothing written")
+    arguments = parser.parse_args()
+    count = 200 if arguments.quick else CONNECTIONS
+    allow_descriptors(count + 200)
+    lines = ["| server | connection | KiB each | bar |", "|---|---|--:|--:|"]
+    with tempfile.TemporaryDirectory() as directory:
+        certificate = self_signed(Path(directory))
+        for name, tls, bar in (
+            (peers.SMTPX + peers.UVLOOP, None, "<= 10"),
+            (peers.SMTPX, None, "<= 10"),
+            (peers.SMTPX + peers.UVLOOP, certificate, "<= 40"),
+            (peers.SMTPX, certificate, ""),
+        ):
+            figure = measure(name, count, tls)
+            lines.append(f"| {name} | {'TLS' if tls else 'plain'} | {figure:.1f} | {bar} |")
+            print(lines[-1], flush=True)
+    if not arguments.quick:
+        publish.section(
+            "idle", f"{count:,} connections held, growth of the server's memory.\n\n" + "\n".join(lines)
+        )
+
+
+if __name__ == "__main__":
+    main()

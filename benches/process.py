@@ -1,0 +1,41 @@
+"""What Linux's /proc says of a process: its CPU time and its memory."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+pause = time.sleep
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time of a process, all its threads and its living children, from ``/proc/PID/task/*/schedstat``.
+
+    ``schedstat`` counts nanoseconds, where ``stat`` counts ticks of 10 ms.
+    """
+    total = 0
+    seconds = 0.0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        total += int((task / "schedstat").read_text().split()[0])
+        seconds += sum(cpu_seconds(int(child)) for child in (task / "children").read_text().split())
+    return total / 1e9 + seconds
+
+
+def settled_cpu_seconds(pid: int) -> float:
+    """Return the CPU time once the process has come to rest (what a load left behind is its cost too)."""
+    before = cpu_seconds(pid)
+    for _ in range(100):
+        pause(0.02)
+        now = cpu_seconds(pid)
+        if now - before < 0.0002:
+            return now
+        before = now
+    return before
+
+
+def memory_kib(pid: int, field: str) -> int:
+    """Return a field of ``/proc/PID/status`` in KiB: ``VmHWM`` is the peak, ``VmRSS`` what is resident."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1])
+    raise LookupError(f"/proc/{pid}/status has no {field}")

@@ -1,0 +1,36 @@
+"""Put a benchmark's tables where they are read: between ``<!-- name -->`` and ``<!-- /name -->`` in a page."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+PAGES = (DOCS / "benchmarks.md", ROOT / "README.md")
+
+
+def section(name: str, text: str) -> None:
+    """Replace the section of that name in every page that has one."""
+    marked = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+    for page in PAGES:
+        if page.exists():
+            old = page.read_text(encoding="utf-8")
+            page.write_text(marked.sub(lambda m: f"{m[1]}{text.strip()}\n{m[2]}", old), encoding="utf-8")
+
+
+def conditions(rounds: int) -> str:
+    """Say on what the figures were taken."""
+    return (
+        f"Medians of {rounds} rounds, servers alternated in every round; {cpu_model()}, {os.cpu_count()} cores "
+        f"shared with the client, Linux {platform.release().split('-')[0]}, Python {platform.python_version()}."
+    )
+
+
+def cpu_model() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
