@@ -1,8 +1,8 @@
 """What an idle connection costs the server in memory, while another client is served.
 
-``python -m benches.idle`` holds 10,000 connections, each greeted and with its EHLO answered, from this process;
-the server runs in its own. What is counted is the growth of the server's resident memory, without the kernel's
-sockets.
+``python -m benches.idle`` holds 10,000 connections from this process, each greeted and its EHLO answered; the
+server runs in its own. What is counted is the growth of the server's resident memory, without what the kernel
+keeps for its sockets.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Put a benchmark's tables where they are read: between ``<!-- name -->`` and ``<!-- /name -->`` in a page."""
+"""Put a benchmark's tables into the pages, between ``<!-- name -->`` and ``<!-- /name -->``."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def section(name: str, text: str) -> None:
 def conditions(rounds: int) -> str:
     """Say on what the figures were taken."""
     return (
-        f"Medians of {rounds} rounds, servers alternated in every round; {cpu_model()}, {os.cpu_count()} cores "
-        f"shared with the client, Linux {platform.release().split('-')[0]}, Python {platform.python_version()}."
+        f"Medians of {rounds} rounds, servers alternated in every round; {cpu_model()}, {os.cpu_count()} cores, "
+        f"shared with the client; Linux {platform.release().split('-')[0]}, Python {platform.python_version()}."
     )
 
 
