@@ -3,8 +3,8 @@
 ``python -m benches.load`` (some five minutes; ``--quick`` is a smoke of seconds) drives every server with
 Postfix's ``smtp-source``, alternated round by round, and writes the raw figures (``docs/load.json``), the
 tables of medians (between the markers in ``docs/benchmarks.md`` and ``README.md``) and the plot
-(``docs/load.svg``). What is compared is CPU time of the server's process: the client runs on the same machine,
-so the rate is bounded by both.
+(``docs/load.svg``). What is compared is CPU time of the server's process: the client runs on the same
+machine, so the rate is bounded by both.
 """
 
 from __future__ import annotations

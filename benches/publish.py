@@ -24,8 +24,8 @@ def section(name: str, text: str) -> None:
 def conditions(rounds: int) -> str:
     """Say on what the figures were taken."""
     return (
-        f"Medians of {rounds} rounds, servers alternated in every round; {cpu_model()}, {os.cpu_count()} cores, "
-        f"shared with the client; Linux {platform.release().split('-')[0]}, Python {platform.python_version()}."
+        f"Medians of {rounds} rounds, the servers taking turns; {cpu_model()}, {os.cpu_count()} cores; "
+        f"Linux {platform.release().split('-')[0]}, Python {platform.python_version()}."
     )
 
 
