@@ -1,0 +1,337 @@
+"""Domains and accounts: who gets mail here, and who may log in. Nothing here awaits; bcrypt blocks."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import bcrypt
+import idna
+
+from smtpx._core import parse_path
+from smtpx.errors import AddressError, ConfigurationError, InvalidCredential
+
+__all__ = ["Account", "DKIMOptions", "Domain", "Environment", "Mailbox"]
+
+_T = TypeVar("_T")
+_ROUNDS = 12
+_MAX_PASSWORD = 72  # octets; bcrypt looks at no more
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """A mailbox (RFC 5321 2.3.11) and the name of the person behind it ("" for none)."""
+
+    name: str
+    local: str
+    domain: str
+
+    @property
+    def short(self) -> str:
+        """The address: ``local@domain``."""
+        return f"{self.local}@{self.domain}"
+
+    def __str__(self) -> str:
+        return f"{self.name} <{self.short}>" if self.name else self.short
+
+
+@dataclass(frozen=True, slots=True)
+class Account(Mailbox):
+    """A mailbox that mail is taken for, and, with a password, somebody who may log in.
+
+    Attributes:
+        hash_pass: the password's bcrypt hash; "" is a system account, which never logs in.
+
+    """
+
+    hash_pass: str = field(default="", repr=False)
+
+    @classmethod
+    def create(cls, name: str, local: str, domain: str, password: str, *, rounds: int = _ROUNDS) -> Account:
+        """Make an account; bcrypt takes some 0.2 s at the default 12 ``rounds`` (their number is 2**rounds).
+
+        Raises:
+            ConfigurationError: the address is none; or the password is over 72 octets of UTF-8 or has a NUL, so
+                that bcrypt would silently take its first part for the whole.
+
+        """
+        if any(ord(char) < 32 or char == "\x7f" for char in name):
+            raise ConfigurationError(f"account name {name!r} has control characters: remove them")
+        local, _, domain = _checked(f"{local}@{domain}").rpartition("@")
+        if not password:
+            return cls(name, local, domain)
+        secret = password.encode()
+        if _unfit(secret):
+            raise ConfigurationError(
+                f"the password of {local}@{domain} has a NUL or over {_MAX_PASSWORD} octets: choose another"
+            )
+        return cls(name, local, domain, bcrypt.hashpw(secret, bcrypt.gensalt(rounds)).decode("ascii"))
+
+    def authenticate(self, password: str) -> None:
+        """Check the password; blocks for bcrypt's work.
+
+        Raises:
+            InvalidCredential: it is not the password, or this is a system account.
+            ConfigurationError: ``hash_pass`` is no bcrypt hash.
+
+        """
+        if not self.hash_pass:
+            raise InvalidCredential
+        if not _check(password, self.hash_pass.encode(), self.short):
+            raise InvalidCredential
+
+
+@dataclass(frozen=True, slots=True)
+class DKIMOptions:
+    """What signs a domain's mail (RFC 6376): the selector below ``_domainkey``, the private key in PEM."""
+
+    selector: str
+    private_key: bytes = field(repr=False)
+
+
+class Domain:
+    """A domain that mail is taken for; it always has its postmaster (RFC 5321 4.5.1), a system account.
+
+    Attributes:
+        name: as given; U-label and A-label name the same domain (RFC 5890), in any case.
+        dkim: its signing options, or None.
+        accounts: the accounts by local part, which is matched in any case.
+        aliases: local part to addresses, here or elsewhere, in place of an account or beside it; also the
+            mailing lists, that EXPN shows.
+
+    Raises:
+        ConfigurationError: ``name`` is no domain.
+
+    """
+
+    def __init__(self, name: str, dkim: DKIMOptions | None = None) -> None:
+        _checked(f"postmaster@{name}")
+        self.name = name
+        self.dkim = dkim
+        self.accounts: MutableMapping[str, Account] = _Folded(_fold_local)
+        self.aliases: MutableMapping[str, list[str]] = _Folded(_fold_local)
+        self.add(Account("", "postmaster", name))
+
+    @property
+    def postmaster(self) -> Account:
+        """Its account for mail about mail."""
+        return self.accounts["postmaster"]
+
+    def add(self, account: Account) -> None:
+        """Add the account, or put it in the place of the one of that local part.
+
+        Raises:
+            ConfigurationError: it is an account of another domain.
+
+        """
+        if _fold_domain(account.domain) != _fold_domain(self.name):
+            raise ConfigurationError(
+                f"{account.short} is no account of {self.name}: add it to its own domain"
+            )
+        self.accounts[account.local] = account
+
+    def remove(self, local: str) -> None:
+        """Remove an account.
+
+        Raises:
+            KeyError: there is none of that local part.
+            ConfigurationError: it is the postmaster, whom every domain has.
+
+        """
+        if _fold_local(local) == "postmaster":
+            raise ConfigurationError(f"{self.name} must keep its postmaster")
+        del self.accounts[local]
+
+    def __repr__(self) -> str:
+        return f"<Domain {self.name} accounts={len(self.accounts)} aliases={len(self.aliases)}>"
+
+
+class Environment:
+    """All domains of a server.
+
+    An address without a domain is one of the primary domain. No method raises for an address that is none: it
+    is simply not here.
+
+    Attributes:
+        primary_domain: the one whose name the server bears.
+        virtual_domains: the others, by name; U-label and A-label are the same key, in any case.
+
+    Raises:
+        ConfigurationError: a key of ``virtual_domains`` is not its Domain's name, or is the primary one's.
+
+    """
+
+    def __init__(self, primary_domain: Domain, virtual_domains: Mapping[str, Domain] | None = None) -> None:
+        self.primary_domain = primary_domain
+        self.virtual_domains: MutableMapping[str, Domain] = _Folded(_fold_domain)
+        for name, domain in (virtual_domains or {}).items():
+            if _fold_domain(name) != _fold_domain(domain.name):
+                raise ConfigurationError(f"virtual domain {name!r} is given the Domain {domain.name!r}")
+            if _fold_domain(name) == _fold_domain(primary_domain.name):
+                raise ConfigurationError(
+                    f"{name} is the primary domain already: take it out of virtual_domains"
+                )
+            self.virtual_domains[name] = domain
+
+    @property
+    def domains(self) -> list[Domain]:
+        """Every domain, the primary one first."""
+        return [self.primary_domain, *self.virtual_domains.values()]
+
+    def qualify(self, name: str) -> str:
+        """Return an address as it is, a bare local part as one of the primary domain."""
+        return name if "@" in name else f"{name}@{self.primary_domain.name}"
+
+    def domain_of(self, address: str) -> Domain | None:
+        """Return the local domain of the address; None when it is somebody else's."""
+        _, at, name = address.rpartition("@")
+        if not at or _fold_domain(name) == _fold_domain(self.primary_domain.name):
+            return self.primary_domain
+        return self.virtual_domains.get(name)
+
+    def find(self, address: str) -> Account | None:
+        """Return the account of exactly this address, no alias followed."""
+        domain = self.domain_of(address)
+        return None if domain is None else domain.accounts.get(_local(address))
+
+    def same(self, one: str, other: str) -> bool:
+        """Tell whether two addresses name one mailbox: any case, U-label or A-label."""
+        return _fold(self.qualify(one)) == _fold(self.qualify(other))
+
+    def expand(self, address: str) -> list[str]:
+        """Return whom mail to the address goes to, each once: its alias followed to the end, or itself.
+
+        The address is not asked whether it exists. An alias that comes by again stands for the account of its
+        name, when there is one, so that ``joe -> joe, archive`` keeps a copy.
+
+        Raises:
+            ConfigurationError: the aliases only lead back to themselves (with the reply 554 5.4.6).
+
+        """
+        members: dict[str, str] = {}
+        seen: set[str] = set()
+        waiting = [self.qualify(address)]
+        while waiting:  # no recursion: aliases are as deep as somebody wrote them
+            current = self.qualify(waiting.pop())
+            key = _fold(current)
+            targets = self._alias(current)
+            if targets is None or (key in seen and self.find(current) is not None):
+                members.setdefault(key, current)
+            elif key not in seen:
+                waiting.extend(reversed(targets))
+            seen.add(key)
+        if not members:
+            error = ConfigurationError(f"the alias {address} leads only back to itself: give it a member")
+            error.code, error.enhanced = 554, "5.4.6"
+            raise error
+        return list(members.values())
+
+    def knows(self, address: str) -> bool:
+        """Tell whether mail to the address is taken here: an account or an alias."""
+        return self.find(address) is not None or self._alias(address) is not None
+
+    def authenticate(self, username: str, password: str) -> Account:
+        """Return the account that logs in, as ``local@domain`` or a local part of the primary domain; blocks.
+
+        An unknown user and a system account cost the same bcrypt work as a wrong password, and raise the same
+        error, so that neither tells who has an account here.
+
+        Raises:
+            InvalidCredential: the user or the password is wrong.
+            ConfigurationError: the account's ``hash_pass`` is no bcrypt hash.
+
+        """
+        account = self.find(username)
+        if account is None or not account.hash_pass:
+            _check(password, self._decoy(), "the decoy")
+            raise InvalidCredential
+        account.authenticate(password)
+        return account
+
+    def _alias(self, address: str) -> list[str] | None:
+        domain = self.domain_of(address)
+        return None if domain is None else domain.aliases.get(_local(address))
+
+    def _decoy(self) -> bytes:
+        """Return the hash of no known password, of the cost that the accounts here have."""
+        hashes = (account.hash_pass for domain in self.domains for account in domain.accounts.values())
+        sample = next(filter(None, hashes), f"$2b${_ROUNDS}$")
+        return sample[:7].encode() + b"." * 53
+
+
+class _Folded(MutableMapping[str, _T]):
+    """A dict whose keys are folded to what they mean."""
+
+    __slots__ = ("_fold", "_items")
+
+    def __init__(self, fold: Callable[[str], str]) -> None:
+        self._fold = fold
+        self._items: dict[str, _T] = {}
+
+    def __getitem__(self, key: str) -> _T:
+        return self._items[self._fold(key)]
+
+    def __setitem__(self, key: str, value: _T) -> None:
+        self._items[self._fold(key)] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self._items[self._fold(key)]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __repr__(self) -> str:
+        return repr(self._items)
+
+
+def _fold_local(local: str) -> str:
+    # RFC 5321 leaves the case to us; RFC 6532 3.1 asks for NFC.
+    return local.lower() if local.isascii() else unicodedata.normalize("NFC", local).lower()
+
+
+def _fold_domain(name: str) -> str:
+    """Return the A-label form in lower case; what has none is its own form, and so equals nothing valid."""
+    if name.isascii():
+        return name.lower()
+    try:
+        return idna.encode(name, uts46=True).decode("ascii").lower()
+    except idna.IDNAError:
+        return name.lower()
+
+
+def _local(address: str) -> str:
+    local, at, domain = address.rpartition("@")
+    return local if at else domain
+
+
+def _fold(address: str) -> str:
+    local, _, domain = address.rpartition("@")
+    return f"{_fold_local(local)}@{_fold_domain(domain)}"
+
+
+def _checked(address: str) -> str:
+    try:
+        return parse_path(address)
+    except AddressError as error:
+        raise ConfigurationError(f"{address!r} is no address: {error}") from None
+
+
+def _unfit(secret: bytes) -> bool:
+    return len(secret) > _MAX_PASSWORD or b"\0" in secret
+
+
+def _check(password: str, hashed: bytes, whose: str) -> bool:
+    secret = password.encode("utf-8", "surrogatepass")
+    if _unfit(secret):
+        return False
+    try:
+        return bcrypt.checkpw(secret, hashed)
+    except ValueError:
+        raise ConfigurationError(
+            f"the password hash of {whose} is no bcrypt hash: set the password anew"
+        ) from None
