@@ -1,0 +1,64 @@
+"""An installed smtpx works: it parses, its server takes a mail, and so does its demo where smtpx[cli] is there."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import smtplib
+import subprocess
+import sys
+import tempfile
+
+import smtpx
+
+MAIL = "Subject: smoke\r\n\r\nhello\r\n"
+
+
+class Outbox(smtpx.Handler):
+    def __init__(self) -> None:
+        self.mails: list[smtpx.MailTx] = []
+
+    def serve_mail_tx(self, mail: smtpx.MailTx) -> None:
+        self.mails.append(mail)
+
+
+def send(port: int, recipient: str) -> None:
+    with smtplib.SMTP("127.0.0.1", port, timeout=30) as client:
+        client.sendmail("ann@example.com", [recipient], MAIL)
+
+
+def library() -> None:
+    assert smtpx.parse_path(b"<@a.org:joe@c.org>") == "joe@c.org"
+    outbox = Outbox()
+    with smtpx.SyncServer(handler=outbox, listeners=[smtpx.Listener("smtp", "127.0.0.1", 0)]) as server:
+        send(server.listeners[0].port, "joe@example.org")
+    assert [mail.data for mail in outbox.mails] == [MAIL.encode()]
+    print(f"smtpx {smtpx.__version__} on {sys.version.split()[0]}, {sys.platform}: the library works")
+
+
+def demo() -> None:
+    command = [sys.executable, "-u", "-m", "smtpx", "serve", "--demo", "--port", "0", "--tls-port", "0"]
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        subprocess.Popen(command, cwd=directory, stdout=subprocess.PIPE, text=True) as server,
+    ):
+        assert server.stdout is not None
+        try:
+            said = ""
+            while not (found := re.search(r"^account: *(\S+)[^\0]*127\.0\.0\.1:(\d+)", said, re.MULTILINE)):
+                line = server.stdout.readline()
+                assert line, f"the demo ended: {said}"
+                said += line
+            send(int(found[2]), found[1])
+            while "smoke" not in (line := server.stdout.readline()):
+                assert line, "the demo ended, and did not show the mail"
+        finally:
+            server.terminate()
+    assert server.returncode == 0
+    print("the demo took a mail, and ended when it was asked to")
+
+
+if __name__ == "__main__":
+    library()
+    if importlib.util.find_spec("typer") and sys.platform != "win32":
+        demo()
