@@ -1,4 +1,4 @@
-"""An installed smtpx works: it parses, its server takes a mail, and so does its demo where smtpx[cli] is there."""
+"""An installed smtpx works: it parses, and takes a mail; with smtpx[cli], so does its demo server."""
 
 from __future__ import annotations
 
