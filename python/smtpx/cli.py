@@ -1,0 +1,213 @@
+"""The command line: what ``smtpx`` is asked, turned into calls. Needs ``smtpx[cli]``."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from functools import partial
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+
+import typer
+from rich.console import Console
+from rich.text import Text
+from smtpx import __version__, config
+from smtpx.accounts import AccountFile
+from smtpx.app import App, build_environment, run
+from smtpx.demo import demo
+from smtpx.environment import Account
+from smtpx.errors import SMTPError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["app"]
+
+LogFormat: TypeAlias = Literal["text", "json"]
+
+app = typer.Typer(
+    name="smtpx",
+    help="An SMTP server that keeps what it accepts.",
+    epilog="Try it: smtpx serve --demo",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+account = typer.Typer(
+    help="The accounts that may log in and get mail. A running server sees a change at once.",
+    no_args_is_help=True,
+)
+app.add_typer(account, name="account")
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """End with status 1 and the words of an error, a line a fault, without a traceback."""
+    try:
+        yield
+    except SMTPError as error:
+        console = Console(stderr=True)
+        for line in str(error).splitlines():
+            console.print(Text.assemble(("error: ", "bold red"), line), soft_wrap=True)
+        raise typer.Exit(1) from None
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"smtpx {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Carry the options that are of no command."""
+
+
+@app.command()
+def serve(
+    path: Annotated[
+        Path | None,
+        typer.Argument(metavar="[CONFIG]", help=f"The configuration file.  [default: {config.DEFAULT_PATH}]"),
+    ] = None,
+    *,
+    try_out: Annotated[
+        bool,
+        typer.Option(
+            "--demo",
+            help="Serve this machine alone, with an account and a certificate made on the spot; keep the mail "
+            "in ./smtpx-demo and show each message.",
+        ),
+    ] = False,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="With --demo: the smtp port, 0 for a free one.  [default: 2525]"),
+    ] = None,
+    tls_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="With --demo: the submissions port, likewise.  [default: 4650]"),
+    ] = None,
+    log: Annotated[
+        LogFormat | None,
+        typer.Option(help="The form of the log on standard error, whatever the configuration says."),
+    ] = None,
+) -> None:
+    """Run the server.
+
+    SIGHUP reloads the configuration and the certificates; SIGTERM and Ctrl-C let what is in flight finish.
+    """
+    if try_out and path is not None:
+        raise typer.BadParameter("--demo has a configuration of its own: leave CONFIG out, or --demo")
+    if not try_out and (port is not None or tls_port is not None):
+        raise typer.BadParameter("--port and --tls-port are for --demo; other ports are set by [[listener]]")
+    with _told():
+        if try_out:
+            demo(2525 if port is None else port, 4650 if tls_port is None else tls_port, log)
+        else:
+            run(App(partial(config.load, path or config.DEFAULT_PATH), log=log))
+
+
+@app.command()
+def check(path: Annotated[Path, typer.Argument(metavar="CONFIG", help="The configuration file.")]) -> None:
+    """Read a configuration, and the files that it names, and tell every fault by its line."""
+    with _told():
+        environment = build_environment(config.load(path))
+    accounts = sum(bool(one.hash_pass) for domain in environment.domains for one in domain.accounts.values())
+    typer.echo(f"{path}: good; {_count(len(environment.domains), 'domain')}, {_count(accounts, 'account')}")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+ConfigOption: TypeAlias = Annotated[
+    "Path | None",
+    typer.Option(
+        "--config", help=f"The configuration that names the account file.  [default: {config.DEFAULT_PATH}]"
+    ),
+]
+AccountsOption: TypeAlias = Annotated[
+    "Path | None", typer.Option("--accounts", help="The account file itself, without a configuration.")
+]
+StdinOption: TypeAlias = Annotated[
+    bool, typer.Option("--password-stdin", help="Read the password from standard input, and do not ask.")
+]
+AddressArgument: TypeAlias = Annotated[str, typer.Argument(metavar="ADDRESS", help="As joe@example.org")]
+
+
+def _account_file(path: Path | None, accounts: Path | None) -> AccountFile:
+    if path is not None and accounts is not None:
+        raise typer.BadParameter("--config and --accounts name the same thing: leave one out")
+    if accounts is None:
+        accounts = config.load(path or config.DEFAULT_PATH, files=False).accounts
+    return AccountFile(accounts)
+
+
+def _password(from_stdin: bool) -> str:
+    """Read the password, never from the arguments: every user of a machine can read those."""
+    if from_stdin:
+        password = sys.stdin.readline().rstrip("\r\n")
+    elif sys.stdin.isatty():
+        password = str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
+    else:
+        raise typer.BadParameter("no terminal to ask for the password: pipe it in, with --password-stdin")
+    if not password:
+        raise typer.BadParameter("the password is empty: choose one of up to 72 octets")
+    return password
+
+
+def _make(address: str, name: str, password: str) -> Account:
+    local, at, domain = address.rpartition("@")
+    if not at:
+        raise typer.BadParameter(f"{address!r} has no domain: write local@domain")
+    return Account.create(name, local, domain, password)
+
+
+@account.command("add")
+def add(
+    address: AddressArgument,
+    name: Annotated[str, typer.Option(help="Whose it is, as Joe Smith.")] = "",
+    config_path: ConfigOption = None,
+    accounts: AccountsOption = None,
+    password_stdin: StdinOption = False,
+) -> None:
+    """Add an account."""
+    with _told():
+        file = _account_file(config_path, accounts)
+        file.add(_make(address, name, _password(password_stdin)))
+    typer.echo(f"added {address}")
+
+
+@account.command("list")
+def list_accounts(config_path: ConfigOption = None, accounts: AccountsOption = None) -> None:
+    """Show the accounts, one a line: the address, a tab, the name."""
+    with _told():
+        for one in _account_file(config_path, accounts).read():
+            typer.echo(f"{one.short}\t{one.name}".rstrip())
+
+
+@account.command("passwd")
+def passwd(
+    address: AddressArgument,
+    config_path: ConfigOption = None,
+    accounts: AccountsOption = None,
+    password_stdin: StdinOption = False,
+) -> None:
+    """Change the password of an account."""
+    with _told():
+        file = _account_file(config_path, accounts)
+        file.replace(_make(address, "", _password(password_stdin)))
+    typer.echo(f"changed the password of {address}")
+
+
+@account.command("remove")
+def remove(
+    address: AddressArgument, config_path: ConfigOption = None, accounts: AccountsOption = None
+) -> None:
+    """Remove an account; mail to it is refused from then on."""
+    with _told():
+        _account_file(config_path, accounts).remove(address)
+    typer.echo(f"removed {address}")

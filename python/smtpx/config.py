@@ -1,0 +1,171 @@
+"""The configuration file of ``smtpx serve``: TOML read into frozen dataclasses. No socket is touched here."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping  # noqa: TC003 - its fields are read at run time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from smtpx._core import parse_mailbox
+from smtpx.errors import AddressError, ConfigurationError
+from smtpx.limits import Limits
+from smtpx.listener import PORTS, Listener
+from smtpx.toml import Document, Where
+
+__all__ = ["DEFAULT_PATH", "Config", "DomainConfig", "LogConfig", "TLSConfig", "load"]
+
+DEFAULT_PATH = Path("/etc/smtpx/smtpx.toml")
+
+
+@dataclass(frozen=True, slots=True)
+class TLSConfig:
+    """``[tls]``: PEM files; the certificate's holds its chain too."""
+
+    certificate: Path = field(metadata={"example": '"/etc/smtpx/certificate.pem"'})
+    key: Path = field(metadata={"example": '"/etc/smtpx/key.pem"'})
+
+
+@dataclass(frozen=True, slots=True)
+class DomainConfig:
+    """``[domains."example.org"]``: a domain that mail is taken for."""
+
+    aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """A local part, and the addresses that it stands for."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogConfig:
+    """``[log]``."""
+
+    format: Literal["text", "json"] = "text"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The whole file."""
+
+    hostname: str = field(metadata={"example": '"mail.example.org"'})
+    """What the server calls itself; also a domain that mail is taken for."""
+    spool: Path = Path("/var/spool/smtp")
+    accounts: Path = Path("/etc/smtpx/accounts.toml")
+    tls: TLSConfig | None = None
+    listeners: tuple[Listener, ...] = field(default=(), metadata={"key": "listener"})
+    """Empty: smtp on 25, and submissions on 465 where there is a certificate."""
+    domains: Mapping[str, DomainConfig] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
+    log: LogConfig = field(default_factory=LogConfig)
+
+
+def load(path: Path, *, files: bool = True) -> Config:
+    """Read and check a configuration file; with ``files`` also the files that it names.
+
+    Paths in it are relative to its own folder.
+
+    Raises:
+        ConfigurationError: a line for each fault: the file, the line, and what to write instead.
+
+    """
+    document = Document(path)
+    config = document.build(Config)
+    if config is not None:
+        _check_names(document, config)
+        _check_listeners(document, config)
+        if files:
+            _check_files(document, config)
+    document.finish()
+    assert config is not None  # noqa: S101 - else there was a fault
+    return config
+
+
+def _check_names(document: Document, config: Config) -> None:
+    _check_domain(document, ("hostname",), config.hostname)
+    for name, domain in config.domains.items():
+        _check_domain(document, ("domains", name), name)
+        for local, members in domain.aliases.items():
+            where: Where = ("domains", name, "aliases", local)
+            _check_address(document, where, f"{local}@{name}", "the local part of an address")
+            if not members:
+                document.fault(where, f"'{local}' stands for nobody: name an address, or remove it")
+            for index, member in enumerate(members):
+                _check_address(document, (*where, index), member, 'an address, as "joe@example.org"')
+
+
+def _check_domain(document: Document, where: Where, name: str) -> None:
+    try:
+        if "@" not in name and parse_mailbox(f"postmaster@{name}").count("@") == 1:
+            return
+    except AddressError:
+        pass
+    document.fault(where, f"'{name}' is not a domain name: write one like \"example.org\"")
+
+
+def _check_address(document: Document, where: Where, address: str, meant: str) -> None:
+    try:
+        if "@" in parse_mailbox(address):
+            return
+        reason = "it has no domain"
+    except AddressError as error:
+        reason = str(error)
+    document.fault(where, f"'{address}' is not {meant}: {reason}")
+
+
+def _check_listeners(document: Document, config: Config) -> None:
+    taken: set[object] = set()
+    for index, listener in enumerate(config.listeners):
+        where: Where = ("listener", index)
+        if listener.port is not None and not 0 <= listener.port <= 65535:
+            document.fault((*where, "port"), f"'port' must be from 0 to 65535, not {listener.port}")
+        if listener.service != "smtp" and config.tls is None:
+            document.fault(
+                (*where, "service"),
+                f"'{listener.service}' needs a certificate: write [tls] certificate and key",
+            )
+        place = listener.path or (
+            listener.host,
+            PORTS[listener.service] if listener.port is None else listener.port,
+        )
+        if listener.port != 0 and place in taken:
+            document.fault(where, "another [[listener]] has the same place: remove one, or change its port")
+        taken.add(place)
+
+
+def _check_files(document: Document, config: Config) -> None:
+    if not config.accounts.is_file():
+        document.fault(
+            ("accounts",),
+            f"'accounts': there is no file {config.accounts}: make it with smtpx account add",
+        )
+    if config.tls is None:
+        return
+    missing = False
+    for key, path in (("certificate", config.tls.certificate), ("key", config.tls.key)):
+        if not path.is_file():
+            missing = True
+            document.fault(
+                ("tls", key), f"'{key}': there is no file {path}: correct the path, or put it there"
+            )
+    if not missing:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+                config.tls.certificate, config.tls.key, password=_no_password
+            )
+        except (OSError, ConfigurationError) as error:
+            document.fault(("tls",), _certificate_fault(error))
+
+
+def _no_password() -> str:
+    """Refuse an encrypted key, for which OpenSSL would otherwise ask the terminal of a service."""
+    raise ConfigurationError("the key is encrypted: write it without a password, readable by smtpx alone")
+
+
+def _certificate_fault(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError):
+        if error.reason == "KEY_VALUES_MISMATCH":
+            return "the key does not belong to the certificate: name the two that were made together"
+        return f"not a certificate and its key in PEM ({error.reason or error})"
+    if isinstance(error, OSError):
+        return f"{error.filename or 'certificate or key'} cannot be read: {error.strerror}"
+    return str(error)
