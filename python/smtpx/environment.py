@@ -53,8 +53,8 @@ class Account(Mailbox):
         """Make an account; bcrypt takes some 0.2 s at the default 12 ``rounds`` (their number is 2**rounds).
 
         Raises:
-            ConfigurationError: the address is none; or the password is over 72 octets of UTF-8 or has a NUL, so
-                that bcrypt would silently take its first part for the whole.
+            ConfigurationError: the address is none; or the password is over 72 octets of UTF-8 or has a NUL,
+                so that bcrypt would silently take its first part for the whole.
 
         """
         if any(ord(char) < 32 or char == "\x7f" for char in name):

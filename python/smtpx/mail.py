@@ -1,5 +1,7 @@
 """A message and its envelope, and what became of it for a recipient."""
 
+# ruff: noqa: A002 - "id" is the attribute's name
+
 from __future__ import annotations
 
 import itertools
@@ -57,7 +59,7 @@ class MailTx:
         *,
         params: dict[str, str] | None = None,
         rcpt_params: list[dict[str, str]] | None = None,
-        id: str = "",  # noqa: A002 - the attribute's name
+        id: str = "",
         received: datetime | None = None,
         postpone: datetime | None = None,
         retry: int = 0,

@@ -1,8 +1,13 @@
 """What a handler is told about the session that asks."""
 
+# ruff: noqa: A002 - "id" is the attribute's name
+
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    import ssl
 
 __all__ = ["Peer", "Session"]
 
@@ -27,7 +32,7 @@ class Session:
 
     __slots__ = ("esmtp", "helo", "id", "peer", "service", "tls", "tls_info", "user")
 
-    def __init__(self, id: str, peer: Peer, service: str) -> None:  # noqa: A002 - the attribute's name
+    def __init__(self, id: str, peer: Peer, service: str) -> None:
         self.id = id
         self.peer = peer
         self.service = service
@@ -36,6 +41,13 @@ class Session:
         self.tls: bool = False
         self.tls_info: str = ""
         self.user: str | None = None
+
+    def encrypted(self, ssl_object: ssl.SSLObject) -> None:
+        """Note the handshake that is done; what was said in clear text counts no more (RFC 3207 4.2)."""
+        cipher = ssl_object.cipher()
+        self.tls = True
+        self.tls_info = f"{ssl_object.version()} {cipher[0]}" if cipher else ""
+        self.helo, self.esmtp, self.user = "", False, None
 
     def __repr__(self) -> str:
         who = f"peer={self.peer!r} helo={self.helo!r} tls={self.tls} user={self.user!r}"

@@ -1,0 +1,124 @@
+"""The spool's file format, docs/spool-format.md: one message, its envelope beside its content."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from datetime import UTC, datetime
+from typing import IO, Any
+
+from smtpx.mail import MailTx
+from smtpx.session import Session
+
+__all__ = ["EntryError", "encode_envelope", "entry_header", "read_entry"]
+
+_MAGIC = "smtpx-mail"
+_VERSION = 1
+_MAX_HEADER = 128
+
+
+class EntryError(ValueError):
+    """A file is not a whole entry of this format; the message says what is wrong with it."""
+
+
+def encode_envelope(mail: MailTx) -> bytes:
+    """Return the envelope as one line of JSON, its LF included; ASCII, whatever the addresses hold."""
+    session = mail.session
+    fields = {
+        "id": mail.id,
+        "mail_from": mail.mail_from,
+        "params": mail.params,
+        "recipients": mail.recipients,
+        "rcpt_params": mail.rcpt_params,
+        "received": _moment(mail.received),
+        "postpone": _moment(mail.postpone),
+        "retry": mail.retry,
+        "session": None if session is None else {name: getattr(session, name) for name in Session.__slots__},
+    }
+    return json.dumps(fields, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def entry_header(envelope: bytes, content: bytes) -> bytes:
+    """Return the line that opens the file: the lengths of what follows, and its CRC-32."""
+    checksum = zlib.crc32(content, zlib.crc32(envelope))
+    return f"{_MAGIC} {_VERSION} {len(envelope)} {len(content)} {checksum:08x}\n".encode("ascii")
+
+
+def read_entry(file: IO[bytes]) -> MailTx:
+    """Read one entry from an open file.
+
+    Raises:
+        EntryError: it is empty, cut short, too long, garbage, or of a version that is not known.
+        OSError: the file cannot be read.
+
+    """
+    header = file.readline(_MAX_HEADER)
+    try:
+        magic, version, *numbers = header.decode("ascii").split(" ")
+        if magic != _MAGIC or not header.endswith(b"\n"):
+            raise EntryError("no spool entry")
+        if version != str(_VERSION):
+            raise EntryError(f"version {version} is not known")
+        lengths, checksum = [int(number) for number in numbers[:2]], int(numbers[2], 16)
+    except (ValueError, IndexError) as error:
+        if isinstance(error, EntryError):
+            raise
+        raise EntryError("no spool entry") from None
+    # The size comes before the reading: a garbled length must not ask for more memory than there is file.
+    size = os.fstat(file.fileno()).st_size
+    if min(lengths) < 0 or size != len(header) + sum(lengths):
+        raise EntryError(f"{size} octets, but {len(header) + sum(lengths)} were written")
+    envelope, content = file.read(lengths[0]), file.read(lengths[1])
+    if zlib.crc32(content, zlib.crc32(envelope)) != checksum:
+        raise EntryError("the checksum does not match")
+    try:
+        return _mail(json.loads(envelope), content)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise EntryError("the envelope has missing or wrong fields") from None
+
+
+def _mail(fields: dict[str, Any], content: bytes) -> MailTx:
+    recipients = fields["recipients"]
+    rcpt_params = fields["rcpt_params"]
+    if not _strings(recipients) or len(recipients) != len(rcpt_params):
+        raise TypeError
+    for params in (fields["params"], *rcpt_params):
+        if not isinstance(params, dict) or not _strings(list(params.values())):
+            raise TypeError
+    if not _strings([fields["id"], fields["mail_from"]]):
+        raise TypeError
+    return MailTx(
+        fields["mail_from"],
+        recipients,
+        content,
+        params=fields["params"],
+        rcpt_params=rcpt_params,
+        id=fields["id"],
+        received=_read_moment(fields["received"]),
+        postpone=_read_moment(fields["postpone"]),
+        retry=int(fields["retry"]),
+        session=_session(fields["session"]),
+    )
+
+
+def _session(facts: dict[str, Any] | None) -> Session | None:
+    if facts is None:
+        return None
+    peer = facts["peer"]
+    session = Session(facts["id"], peer if isinstance(peer, str) else (peer[0], peer[1]), facts["service"])
+    session.helo, session.esmtp = facts["helo"], facts["esmtp"]
+    session.tls, session.tls_info, session.user = facts["tls"], facts["tls_info"], facts["user"]
+    return session
+
+
+def _strings(values: object) -> bool:
+    return isinstance(values, list) and all(isinstance(value, str) for value in values)
+
+
+def _moment(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.astimezone(UTC).isoformat()
+
+
+def _read_moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text).astimezone(UTC)
