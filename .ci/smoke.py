@@ -31,7 +31,9 @@ def library() -> None:
     assert smtpx.parse_path(b"<@a.org:joe@c.org>") == "joe@c.org"
     outbox = Outbox()
     with smtpx.SyncServer(handler=outbox, listeners=[smtpx.Listener("smtp", "127.0.0.1", 0)]) as server:
-        send(server.listeners[0].port, "joe@example.org")
+        port = server.listeners[0].port
+        assert port
+        send(port, "joe@example.org")
     assert [mail.data for mail in outbox.mails] == [MAIL.encode()]
     print(f"smtpx {smtpx.__version__} on {sys.version.split()[0]}, {sys.platform}: the library works")
 

@@ -137,7 +137,7 @@ def test_a_command_kind_has_the_number_of_the_go_package(name: str, number: int)
 
 
 def test_plain_is_mechanism_1_as_in_the_go_package() -> None:
-    assert smtpx.Mechanism.PLAIN == 1
+    assert int(smtpx.Mechanism.PLAIN) == 1
 
 
 def test_an_invalid_credential_is_535_5_7_8() -> None:
@@ -146,7 +146,7 @@ def test_an_invalid_credential_is_535_5_7_8() -> None:
 
 
 def test_the_default_spool_is_the_one_of_the_go_package() -> None:
-    assert str(smtpx.LocalStorage().dir) == "/var/spool/smtp"
+    assert smtpx.LocalStorage().directory == Path("/var/spool/smtp")
 
 
 # What an import brings with it
@@ -194,28 +194,36 @@ LAYERS = [
     "smtpx.status",
     "smtpx.errors",
     "smtpx._core",
+    "smtpx.tls",
     "smtpx.limits",
+    "smtpx.listener",
     "smtpx.session",
     "smtpx.mail",
+    "smtpx.info",
+    "smtpx.received",
     "smtpx.sasl",
     "smtpx.extension",
     "smtpx.environment",
     "smtpx.handler",
     "smtpx.storage.base",
+    "smtpx.storage.entry",
+    "smtpx.storage.spool",
     "smtpx.storage.local",
     "smtpx.storage",
     "smtpx.local",
-    "smtpx.listener",
+    "smtpx.desk",
     "smtpx.connection",
     "smtpx.server",
     "smtpx.sync",
     "smtpx",
     "smtpx.toml",
-    "smtpx.accounts",
+    "smtpx.systemd",
     "smtpx.certificate",
     "smtpx.logs",
+    "smtpx.accounts",
     "smtpx.config",
     "smtpx.app",
+    "smtpx.demo",
     "smtpx.cli",
     "smtpx.__main__",
 ]
@@ -237,8 +245,8 @@ def imports_of(path: Path) -> set[str]:
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno}: imports are absolute here"
-            names = {f"{node.module}.{alias.name}" for alias in node.names} & MODULES.keys()
-            found |= names or {node.module or ""}
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in MODULES else name.rpartition(".")[0] for name in names}
     return {name for name in found if name.partition(".")[0] == "smtpx"}
 
 
