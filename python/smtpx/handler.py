@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from smtpx._core import Response
 
@@ -13,7 +13,15 @@ if TYPE_CHECKING:
     from smtpx.mail import MailTx, RecipientResult
     from smtpx.session import Session
 
-__all__ = ["Answer", "Handler"]
+__all__ = ["UNEXPANDED", "UNVERIFIED", "Answer", "Handler"]
+
+# The same for every name, known or not (HOSTILE 34).
+UNVERIFIED: Final = Response(
+    252, "2.5.2 Cannot verify the user, but will take mail for it and attempt delivery"
+)
+UNEXPANDED: Final = Response(
+    252, "2.5.2 Cannot expand the list, but will take mail for it and attempt delivery"
+)
 
 Answer: TypeAlias = Awaitable[Response | None] | Response | None
 """What a hook gives back: a Response or None, at once (``def``) or awaited (``async def``)."""
@@ -72,11 +80,11 @@ class Handler:
 
     def serve_verify(self, session: Session, name: str) -> Answer:
         """Answer VRFY: by default the same for every name, so that nobody can list them (RFC 5321 7.3)."""
-        return Response(252, "2.5.2 Cannot verify the user, but will take mail for it and attempt delivery")
+        return UNVERIFIED
 
     def serve_expand(self, session: Session, name: str) -> Answer:
         """Answer EXPN: by default the same for every name, as for VRFY."""
-        return Response(252, "2.5.2 Cannot expand the list, but will take mail for it and attempt delivery")
+        return UNEXPANDED
 
     def serve_bounce(self, mail: MailTx, outcomes: Mapping[str, RecipientResult]) -> Answer:
         """Take a message that the queue has given up for the recipients in ``outcomes``."""

@@ -1,0 +1,178 @@
+"""LocalHandler: mail for the domains and accounts of an environment, kept in a storage."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from smtpx._core import Response, parse_path
+from smtpx.errors import AddressError, ConfigurationError, InvalidCredential, StorageError, StorageFull
+from smtpx.handler import UNEXPANDED, UNVERIFIED, Handler
+from smtpx.mail import new_id
+from smtpx.received import count_received, received_line
+from smtpx.storage import LocalStorage, Reserving, Storage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from smtpx.environment import Environment
+    from smtpx.mail import MailTx, RecipientResult
+    from smtpx.session import Session
+
+__all__ = ["LocalHandler"]
+
+_log = logging.getLogger("smtpx.local")
+_MAX_RECEIVED = 100  # RFC 5321 6.3
+
+_NO_ROOM = Response(452, "4.3.1 Not enough storage, try again later")
+_STORAGE_FAILED = Response(451, "4.3.0 The message could not be stored, try again later")
+_NOT_LOGGED_IN = Response(530, "5.7.0 Authentication required")
+_NOT_YOURS = Response(553, "5.7.1 The sender address does not belong to the account that logged in")
+_NO_RELAY = Response(550, "5.7.1 Relaying denied")
+_UNKNOWN = Response(550, "5.1.1 No such mailbox here")
+_LOOP = Response(554, "5.4.6 Mail loop: too many Received lines")
+_ALIAS_LOOP = Response(554, "5.4.6 Mail loop: the alias leads back to itself")
+_BAD_ADDRESS = Response(501, "5.1.3 Not an address")
+_LOGGED_IN = Response(235, "2.7.0 Authentication successful")
+_REFUSED = Response(535, "5.7.8 Authentication credentials invalid")
+
+
+class LocalHandler(Handler):
+    """Take mail for the environment's domains and, from those who logged in, for any; keep it in a storage.
+
+    It relays for nobody who is not logged in. A message is answered 250 once it is on disk; it waits in the
+    storage, under its envelope's own recipients: aliases are followed when it is delivered.
+
+    Attributes:
+        environment: the domains and accounts; may be replaced by another at any time.
+        storage: where messages are kept; whoever made it opens and closes it.
+        hostname: this server's name in the trace line.
+        on_saved: called, on the event loop, with each message after it is durably saved; must not block.
+
+    Args:
+        environment: as above.
+        storage: by default a `LocalStorage` in /var/spool/smtp.
+        hostname: by default the name of the primary domain.
+        on_saved: as above.
+        password_checks: how many passwords are checked at once, each a thread's whole work (bcrypt).
+
+    """
+
+    dsn = True
+
+    def __init__(
+        self,
+        environment: Environment,
+        storage: Storage | None = None,
+        *,
+        hostname: str | None = None,
+        on_saved: Callable[[MailTx], None] | None = None,
+        password_checks: int = 2,
+    ) -> None:
+        self.environment = environment
+        self.storage: Storage = LocalStorage() if storage is None else storage
+        self.hostname = environment.primary_domain.name if hostname is None else hostname
+        self.on_saved = on_saved
+        self._password_threads = ThreadPoolExecutor(password_checks, thread_name_prefix="smtpx-password")
+
+    def check_mail(self, session: Session, sender: str, params: dict[str, str]) -> Response | None:
+        """Refuse when the disk is full, and the sender that is not the account's own (RFC 6409 6.1)."""
+        if isinstance(self.storage, Reserving) and not self.storage.has_room(int(params.get("SIZE") or 0)):
+            return _NO_ROOM
+        if session.service == "smtp" or not sender:
+            return None
+        if session.user is None:
+            return _NOT_LOGGED_IN
+        return None if self.environment.same(sender, session.user) else _NOT_YOURS
+
+    def check_rcpt(self, session: Session, recipient: str, params: dict[str, str]) -> Response | None:  # noqa: ARG002
+        """Accept the accounts and aliases here; elsewhere only from those who logged in to submit."""
+        environment = self.environment
+        if environment.domain_of(recipient) is None:
+            return None if session.service != "smtp" and session.user is not None else _NO_RELAY
+        if not environment.knows(recipient):
+            return _UNKNOWN
+        try:
+            environment.expand(recipient)
+        except ConfigurationError:
+            return _ALIAS_LOOP
+        return None
+
+    async def serve_mail_tx(self, mail: MailTx) -> Response:
+        """Put the trace line on top, save the message durably, and only then answer 250."""
+        if count_received(mail.data) > _MAX_RECEIVED:
+            return _LOOP
+        mail.id = mail.id or new_id()
+        mail.received = mail.received or datetime.now(UTC)
+        mail.data = received_line(mail, self.hostname, mail.received) + mail.data
+        try:
+            await self.storage.mail_save(mail)
+        except StorageFull as error:
+            _log.warning("message %s refused: %s", mail.id, error)
+            return _NO_ROOM
+        except StorageError:
+            _log.exception("message %s could not be stored", mail.id)
+            return _STORAGE_FAILED
+        if self.on_saved is not None:
+            try:
+                self.on_saved(mail)
+            except Exception:
+                # The message is ours: any other answer than 250 would bring it a second time.
+                _log.exception("message %s is stored, but on_saved failed", mail.id)
+        return Response(250, f"2.0.0 OK {mail.id}")
+
+    async def serve_auth(self, session: Session, username: str, password: str) -> Response:  # noqa: ARG002
+        """Check the password against the environment, in a thread: bcrypt is made to take long."""
+        check = self.environment.authenticate
+        try:
+            await asyncio.get_running_loop().run_in_executor(
+                self._password_threads, check, username, password
+            )
+        except InvalidCredential:
+            return _REFUSED
+        return _LOGGED_IN
+
+    def serve_verify(self, session: Session, name: str) -> Response:
+        """Answer who logged in truly, anybody else always the same."""
+        return self._look_up(session, name, UNVERIFIED, expand=False)
+
+    def serve_expand(self, session: Session, name: str) -> Response:
+        """Answer who logged in with the members of an alias, anybody else always the same."""
+        return self._look_up(session, name, UNEXPANDED, expand=True)
+
+    async def serve_bounce(self, mail: MailTx, outcomes: Mapping[str, RecipientResult]) -> None:  # noqa: ARG002
+        """Put the message away among the bounced ones."""
+        await self.storage.mail_bounce(mail.id)
+
+    def _look_up(self, session: Session, name: str, unsaid: Response, *, expand: bool) -> Response:
+        """Answer ``unsaid`` to strangers, for foreign addresses, and where the truth is not ASCII."""
+        if session.user is None:
+            return unsaid
+        environment = self.environment
+        try:
+            address = parse_path(environment.qualify(_bare(name)))
+            if environment.domain_of(address) is None:
+                return unsaid
+            if not environment.knows(address):
+                return _UNKNOWN
+            found = environment.expand(address) if expand else [address]
+        except AddressError:
+            return _BAD_ADDRESS
+        except ConfigurationError:
+            return _ALIAS_LOOP
+        lines = [f"2.1.5 {self._mailbox(address)}" for address in found]
+        # Without the SMTPUTF8 parameter of VRFY and EXPN a reply must be ASCII (RFC 6531 3.7.4.2).
+        return Response(250, lines[0], lines[1:]) if all(map(str.isascii, lines)) else unsaid
+
+    def _mailbox(self, address: str) -> str:
+        account = self.environment.find(address)
+        return f"<{address}>" if account is None else str(account)
+
+
+def _bare(name: str) -> str:
+    """Return the address of "Name <address>", "<address>" or "address"."""
+    head, bracket, rest = name.strip().partition("<")
+    return rest.rstrip().removesuffix(">") if bracket else head
