@@ -9,4 +9,6 @@ pub mod address;
 pub mod command;
 pub mod data;
 pub mod error;
+pub mod params;
 pub mod reply;
+pub mod session;

@@ -1,0 +1,478 @@
+"""The pump: octets between a transport and an engine, answers from the desk, and the clock.
+
+One native call and one write a read. It knows no protocol: what to say is the engine's, what to decide the desk's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
+
+from smtpx._core import CloseEvent, MessageEvent, Response, ServerEngine
+from smtpx.desk import FAILED, UPGRADE, Conversation, Reply, Upgrade, checked
+from smtpx.sasl import Challenge
+
+if TYPE_CHECKING:
+    from smtpx._core import AuthEvent, CommandEvent, ErrorEvent
+    from smtpx.desk import Desk
+    from smtpx.limits import Limits
+    from smtpx.session import Peer, Session
+
+Asked: TypeAlias = "CommandEvent | AuthEvent | MessageEvent | ErrorEvent | None"
+Event: TypeAlias = "CommandEvent | AuthEvent | MessageEvent | ErrorEvent | CloseEvent"
+Step: TypeAlias = "tuple[Event | None, bytes]"
+
+__all__ = ["Connection", "Owner"]
+
+log = logging.getLogger("smtpx.handler")
+
+_BACKLOG = 64 << 10  # octets behind an unanswered event before reading stops
+
+_AT_ONCE = (Response, Challenge, Upgrade)
+
+_TIMED_OUT = Response(421, "4.4.2 Timeout, closing the connection")
+_STOPPING = Response(421, "4.3.2 Service shutting down, closing the connection")
+_OVERLOADED = Response(421, "4.7.0 Too many connections, try again later")
+
+# An async handler starts at once, and one that never waits is done before we look: no trip through the loop.
+# It is a Task all the same, without which asyncio.timeout and TaskGroup do not work inside it.
+if sys.version_info >= (3, 12):
+
+    def _begin(coroutine: Coroutine[Any, Any, Reply], loop: asyncio.AbstractEventLoop) -> asyncio.Future[Reply]:
+        return asyncio.Task(coroutine, loop=loop, eager_start=True)
+else:
+
+    def _begin(coroutine: Coroutine[Any, Any, Reply], loop: asyncio.AbstractEventLoop) -> asyncio.Future[Reply]:
+        return loop.create_task(coroutine)
+
+
+class Owner(Protocol):
+    """What a connection needs of the server that accepted it."""
+
+    limits: Limits
+
+    @property
+    def tls(self) -> ssl.SSLContext | None:
+        """The context for the next handshake."""
+        ...
+
+    def admit(self, connection: Connection, peer: Peer, service: str) -> Session | None:
+        """Count the connection in; None when it is one too many."""
+        ...
+
+    def dismiss(self, connection: Connection) -> None:
+        """Count it out, and write its line into the log."""
+        ...
+
+
+class Connection(asyncio.Protocol):
+    """One client: between its transport and its engine."""
+
+    __slots__ = (
+        "_answering",
+        "_asked",
+        "_began",
+        "_blocked_since",
+        "_deadline",
+        "_desk",
+        "_draining",
+        "_early",
+        "_ended",
+        "_handshake",
+        "_heard",
+        "_limits",
+        "_loop",
+        "_now",
+        "_owner",
+        "_receive",
+        "_replied",
+        "_timer",
+        "_transaction",
+        "_transaction_since",
+        "_transport",
+        "conversation",
+        "reason",
+        "session",
+    )
+
+    _transport: asyncio.Transport
+    session: Session
+    conversation: Conversation | None
+
+    def __init__(self, owner: Owner, desk: Desk, loop: asyncio.AbstractEventLoop) -> None:
+        self._owner = owner
+        self._desk = desk
+        self._loop = loop
+        self._limits = owner.limits
+        self._now = loop.time
+        self._receive: Callable[[bytes], Step] = self._hold
+        self._early = b""
+        self._handshake: asyncio.Task[None] | None = None
+        self._answering: asyncio.Future[Reply] | None = None
+        self._asked: Asked = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._began = self._heard = self._replied = 0.0
+        self._blocked_since: float | None = None
+        self._transaction = 0
+        self._transaction_since = 0.0
+        self._draining = False
+        self._ended = False
+        self.conversation = None
+        self.reason = ""
+
+    # -- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Admit the client; greet it, or shake hands first."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._began = self._heard = self._replied = self._now()
+        peer = transport.get_extra_info("peername")
+        peer = tuple(peer[:2]) if isinstance(peer, tuple) else _path(peer)
+        session = self._owner.admit(self, peer, self._desk.service)
+        if session is None:
+            self._ended = True
+            self._transport.write(bytes(_OVERLOADED))
+            self._transport.close()
+            return
+        self.session = session
+        self._transport.set_write_buffer_limits(high=self._limits.write_buffer)
+        self._timer = self._loop.call_later(self._limits.shortest_timeout, self._tick)
+        if self._desk.service == "submissions":
+            self._shake_hands()
+        else:
+            self._converse(tls=False)
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the engine: the hot path."""
+        self._heard = self._now()
+        event, output = self._receive(data)
+        if event is not None:
+            self._pursue(event, output)
+        elif output:
+            self._replied = self._heard
+            self._transport.write(output)
+        elif self._answering is not None:
+            self._watch_backlog()
+
+    def pause_writing(self) -> None:
+        """Read no more from a client that does not read our replies (HOSTILE 103)."""
+        self._blocked_since = self._now()
+        self._watch_backlog()
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        self._blocked_since = None
+        self._watch_backlog()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Forget the session; a message that a handler has is not taken from it."""
+        if not self.reason:
+            self.reason = "connection lost" if error else "closed by the client"
+        self._ended = True
+        self._receive = _drop
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._answering is not None and not isinstance(self._asked, MessageEvent):
+            self._answering.cancel()
+        self._owner.dismiss(self)
+
+    @property
+    def messages(self) -> int:
+        """Messages that reached the handler."""
+        return 0 if self.conversation is None else self.conversation.messages
+
+    def summary(self) -> dict[str, object]:
+        """Return the fields of the session's line in the log; no secrets."""
+        session = self.session
+        return {
+            "event": "session",
+            "session": session.id,
+            "service": session.service,
+            "peer": session.peer,
+            "helo": session.helo if self.conversation is None else self.conversation.engine.helo,
+            "tls": session.tls_info,
+            "user": session.user,
+            "messages": self.messages,
+            "errors": 0 if self.conversation is None else self.conversation.engine.errors,
+            "duration": round(self._now() - self._began, 3),
+            "reason": self.reason,
+        }
+
+    # -- the conversation
+
+    def _converse(self, *, tls: bool) -> None:
+        engine = ServerEngine(self._desk.config, tls=tls)
+        self.conversation = Conversation(self._desk, self.session, engine)
+        self._receive = engine.receive_data
+        if self._early:
+            self._receive(self._early)
+            self._early = b""
+        if self._desk.asks_connect:
+            self._ask(None, b"")
+        else:
+            self._pursue(*engine.start())
+
+    def _pursue(self, event: Event | None, output: bytes) -> None:
+        """Answer event after event until none is left or one must be waited for; then write once."""
+        while event is not None:
+            if isinstance(event, CloseEvent):
+                self._finish(output, event.reason)
+                return
+            step = self._ask(event, output)
+            if step is None:
+                return
+            event, output = step
+        if output:
+            self._write(output)
+
+    def _ask(self, event: Asked, output: bytes) -> Step | None:
+        """Have the event answered, None being the connection itself; None is given back where that takes time."""
+        assert self.conversation is not None  # noqa: S101 - for the type alone
+        self._asked = event
+        try:
+            answer = self.conversation.connect() if event is None else self.conversation.answer(event)
+            if answer is not None and not isinstance(answer, _AT_ONCE):
+                task = _begin(answer if asyncio.iscoroutine(answer) else _await(answer), self._loop)
+                if not task.done():
+                    self._write(output)
+                    self._wait_for(task)
+                    return None
+                answer = task.result()
+            return self._tell(answer, output)
+        except (Exception, asyncio.CancelledError):
+            self._log_failure("handler raised")
+            return self._tell(FAILED, output)
+
+    def _wait_for(self, task: asyncio.Future[Reply]) -> None:
+        limits = self._limits
+        timeout = limits.message_timeout if isinstance(self._asked, MessageEvent) else limits.hook_timeout
+        self._answering = task
+        # A handler that hangs holds up its own session only, and not for ever (HOSTILE 101).
+        self._deadline = self._loop.call_later(timeout, task.cancel)
+        task.add_done_callback(self._answered)
+
+    def _answered(self, task: asyncio.Future[Reply]) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._answering = self._deadline = None
+        answer: Reply = FAILED
+        if task.cancelled():
+            if not self._ended:
+                log.error("handler cancelled", extra={"session": self.session.id})
+        elif error := task.exception():
+            self._log_failure("handler raised", error)
+        else:
+            answer = task.result()
+        if self._ended:
+            return
+        self._replied = self._now()
+        self._pursue_told(answer)
+        if not self._ended:
+            self._watch_backlog()
+            if self._draining:
+                self._close_if_idle()
+
+    def _pursue_told(self, answer: Reply) -> None:
+        try:
+            step = self._tell(answer, b"")
+        except TypeError as error:
+            self._log_failure("handler raised", error)
+            step = self._tell(FAILED, b"")
+        if step is not None:
+            self._pursue(*step)
+
+    def _tell(self, answer: Reply, output: bytes) -> Step | None:
+        """Give the engine the answer; None is given back where the session waits for a handshake."""
+        assert self.conversation is not None  # noqa: S101 - for the type alone
+        engine, asked = self.conversation.engine, self._asked
+        if answer is UPGRADE:
+            self._write(output + engine.reply()[1])
+            self._shake_hands()
+            return None
+        if isinstance(answer, Challenge):
+            event, more = engine.challenge(answer.data)
+        else:
+            response = checked(answer)
+            if asked is None:
+                event, more = engine.start(response)
+            else:
+                event, more = engine.reply(response)
+                if isinstance(asked, MessageEvent):
+                    self.conversation.log_message(asked, response)
+        self._asked = None
+        return event, output + more if output else more
+
+    def _write(self, output: bytes) -> None:
+        if output:
+            self._replied = self._now()
+            self._transport.write(output)
+
+    def _watch_backlog(self) -> None:
+        """Stop reading while the client does not read, or while much waits behind an unanswered event."""
+        if self._ended:
+            return
+        behind = self._answering is not None and self.conversation is not None
+        if self._blocked_since is not None or (behind and self._buffered() > _BACKLOG):
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
+
+    def _buffered(self) -> int:
+        return 0 if self.conversation is None else self.conversation.engine.buffered
+
+    def _log_failure(self, what: str, error: BaseException | None = None) -> None:
+        log.error(what, exc_info=error or True, extra={"session": self.session.id})
+
+    # -- TLS
+
+    def _shake_hands(self) -> None:
+        # Nothing more is read in clear text: what a libuv loop would still hand over in this turn must not be
+        # taken for what comes out of TLS (CVE-2011-0411; HOSTILE 60).
+        self._transport.pause_reading()
+        self._receive = self._hold
+        self._handshake = self._loop.create_task(self._upgrade())
+
+    async def _upgrade(self) -> None:
+        context, transport = self._owner.tls, None
+        if context is not None:
+            # What fails here was said to the client by TLS itself, or by its silence (HOSTILE 63).
+            with suppress(OSError, ssl.SSLError):
+                transport = await self._loop.start_tls(
+                    self._transport,
+                    self,
+                    context,
+                    server_side=True,
+                    ssl_handshake_timeout=self._limits.handshake_timeout,
+                )
+        self._handshake = None
+        if transport is None or self._ended:
+            self.reason = self.reason or "TLS handshake failed"
+            self._transport.abort()
+            if not self._ended:  # the transport's protocol is TLS's own by now, and does not tell us
+                self.connection_lost(None)
+            return
+        self._transport = transport
+        self._transport.set_write_buffer_limits(high=self._limits.write_buffer)
+        self._replied = self._now()
+        self.session.encrypted(transport.get_extra_info("ssl_object"))
+        if self.conversation is None:
+            self._converse(tls=True)
+            return
+        engine = self.conversation.engine
+        engine.tls_started()
+        self._receive = engine.receive_data
+        early, self._early = self._early, b""
+        if early:
+            self.data_received(early)
+
+    def _hold(self, data: bytes) -> Step:
+        """Keep what TLS hands over before its handshake is reported to us."""
+        self._early += data
+        return None, b""
+
+    # -- the clock and the end
+
+    def _tick(self) -> None:
+        """End what takes too long; look again when the next thing could (HOSTILE 102, 103)."""
+        now, limits = self._now(), self._limits
+        if self._blocked_since is not None:
+            due, reason = self._blocked_since + limits.data_timeout, "client does not read"
+        elif self._answering is not None or self._handshake is not None or self.conversation is None:
+            due, reason = now + limits.shortest_timeout, ""
+        else:
+            due, reason = self._due(self.conversation.engine, now)
+        if now < due:
+            self._timer = self._loop.call_later(min(due - now, limits.shortest_timeout), self._tick)
+        elif self._blocked_since is not None:
+            self.reason = reason
+            self._transport.abort()
+        else:
+            self._cut(_TIMED_OUT, reason)
+
+    def _due(self, engine: ServerEngine, now: float) -> tuple[float, str]:
+        limits = self._limits
+        if engine.state == "data":
+            due, reason = self._heard + limits.data_timeout, "content timed out"
+        else:
+            due, reason = self._replied + limits.command_timeout, "command timed out"
+        if engine.in_transaction:
+            if self._transaction != engine.transactions:
+                self._transaction, self._transaction_since = engine.transactions, now
+            if self._transaction_since + limits.transaction_timeout < due:
+                return self._transaction_since + limits.transaction_timeout, "transaction timed out"
+        return due, reason
+
+    def drain(self) -> None:
+        """Let what is in flight finish, then close; what is idle closes now (HOSTILE 106)."""
+        self._draining = True
+        if self.conversation is None or self._handshake is not None:
+            self.cut()
+            return
+        engine = self.conversation.engine
+
+        def receive(data: bytes) -> Step:
+            self._loop.call_soon(self._close_if_idle)
+            return engine.receive_data(data)
+
+        self._receive = receive
+        self._close_if_idle()
+
+    def cut(self) -> None:
+        """End the session, whatever is in flight."""
+        if self.conversation is None or self._handshake is not None:
+            self.reason = "stopping"
+            self._transport.abort()
+        elif not self._ended:
+            self._cut(_STOPPING, "stopping")
+
+    def abort(self) -> None:
+        """Drop the connection with what it still had to send."""
+        self._transport.abort()
+
+    def _close_if_idle(self) -> None:
+        if self._ended or self._answering is not None or self.conversation is None:
+            return
+        if not self.conversation.engine.in_transaction:
+            self._cut(_STOPPING, "stopping")
+
+    def _cut(self, response: Response, reason: str) -> None:
+        assert self.conversation is not None  # noqa: S101 - for the type alone
+        output = self.conversation.engine.close(response)
+        if self._answering is not None:
+            self._answering.cancel()
+        self._finish(output, reason)
+
+    def _finish(self, output: bytes, reason: str) -> None:
+        """Send the last octets and close; whoever does not take them in time is cut off."""
+        self._ended = True
+        self._receive = _drop
+        self.reason = reason
+        transport = self._transport
+        self._write(output)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(self._limits.handshake_timeout, transport.abort)
+        if reason == "quit" or not transport.can_write_eof():
+            transport.close()
+        else:
+            # A close with octets unread is a reset, which may overtake our reply: hear the client out.
+            transport.resume_reading()
+            transport.write_eof()
+
+
+def _drop(_data: bytes) -> Step:
+    return None, b""
+
+
+async def _await(answer: Awaitable[Reply]) -> Reply:
+    return await answer
+
+
+def _path(peername: object) -> str:
+    return peername if isinstance(peername, str) else ""

@@ -1,0 +1,115 @@
+"""Where a server listens, and what each service offers there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, TypeAlias, get_args
+
+from smtpx.errors import ConfigurationError
+
+__all__ = ["Listener", "Service", "bind", "service_of"]
+
+Service: TypeAlias = Literal["smtp", "submission", "submissions"]
+
+PORTS: Final[dict[str, int]] = {"smtp": 25, "submission": 587, "submissions": 465}
+_BACKLOG = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One place to listen at.
+
+    Attributes:
+        service: "smtp" takes mail for local domains and offers no AUTH (RFC 5321); "submission" is mail from
+            users, STARTTLS then AUTH (RFC 6409); "submissions" the same in TLS from the start (RFC 8314).
+        host: an address or a name; "" is every address, of IPv4 and IPv6.
+        port: None is the service's own (25, 587, 465); 0 takes a free one.
+        path: a unix socket instead of host and port.
+        bare_newline: what becomes of a message with a bare CR or LF: "reject", or "normalize" to CRLF. None is
+            "reject" for smtp, where other servers are the clients, and "normalize" for the submissions.
+        early_input: "accept" takes content that comes before our 354, from scripts that do not wait for it.
+        strict: refuse the lenient forms of paths, as in ``MAIL FROM: <a@b.org>``.
+
+    Raises:
+        ConfigurationError: the service is none of the three, or there is both a path and a port.
+
+    """
+
+    service: Service = "smtp"
+    host: str = ""
+    port: int | None = None
+    path: str | os.PathLike[str] | None = None
+    bare_newline: Literal["reject", "normalize"] | None = None
+    early_input: Literal["reject", "accept"] = "reject"
+    strict: bool = False
+
+    def __post_init__(self) -> None:
+        if self.service not in get_args(Service):
+            raise ConfigurationError(f"service {self.service!r}: write one of {', '.join(get_args(Service))}")
+        if self.path is not None and (self.host or self.port is not None):
+            raise ConfigurationError("a Listener has a path, or a host and a port, not both")
+
+    @property
+    def newlines(self) -> Literal["reject", "normalize"]:
+        """``bare_newline``, or the service's own choice."""
+        if self.bare_newline is not None:
+            return self.bare_newline
+        return "reject" if self.service == "smtp" else "normalize"
+
+
+def service_of(sock: socket.socket) -> Service:
+    """Guess the service of a socket that was handed in: by its port, else smtp."""
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
+        port = sock.getsockname()[1]
+        for service in get_args(Service):
+            if PORTS[service] == port:
+                found: Service = service
+                return found
+    return "smtp"
+
+
+def bind(listener: Listener) -> list[socket.socket]:
+    """Bind the listener's sockets; all have one port, also where 0 was asked for.
+
+    Raises:
+        OSError: the port is taken, is not ours to bind, or the host has no address.
+
+    """
+    if listener.path is not None:
+        return [_bind_path(Path(listener.path))]
+    port = PORTS[listener.service] if listener.port is None else listener.port
+    infos = socket.getaddrinfo(
+        listener.host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_ADDRCONFIG
+    )
+    bound: list[socket.socket] = []
+    with contextlib.ExitStack() as stack:
+        for family, _, _, _, address in dict.fromkeys(infos):
+            where = (address[0], bound[0].getsockname()[1] if bound else port, *address[2:])
+            try:
+                sock = socket.create_server(where, family=family, backlog=_BACKLOG)
+            except OSError as error:
+                raise OSError(error.errno, f"cannot listen on {where[0]} port {where[1]}: {error.strerror}") from error
+            stack.callback(sock.close)
+            bound.append(sock)
+        stack.pop_all()
+    return bound
+
+
+def _bind_path(path: Path) -> socket.socket:
+    with contextlib.suppress(FileNotFoundError):
+        # What a killed server left; anything that is no socket is not ours to remove.
+        if stat.S_ISSOCK(path.stat().st_mode):
+            path.unlink()
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.bind(os.fspath(path))
+        sock.listen(_BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise OSError(error.errno, f"cannot listen on {path}: {error.strerror}") from error
+    return sock

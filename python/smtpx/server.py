@@ -1,0 +1,307 @@
+"""The server: listeners, the connections they accept, and their lives from start to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import os
+import socket
+import ssl
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from smtpx import tls as tls_context
+from smtpx.connection import Connection
+from smtpx.desk import Desk
+from smtpx.errors import ConfigurationError
+from smtpx.limits import Limits
+from smtpx.listener import Listener, Service, bind, service_of
+from smtpx.local import LocalHandler
+from smtpx.session import Session
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from smtpx.environment import Environment
+    from smtpx.extension import ExtensionLike
+    from smtpx.handler import Handler
+    from smtpx.session import Peer
+
+__all__ = ["Counters", "Server"]
+
+log = logging.getLogger("smtpx.server")
+session_log = logging.getLogger("smtpx.session")
+
+_GRACE = 30.0  # seconds that stop() gives to what is in flight
+_LAST_WORDS = 5.0  # and to the last replies after that
+
+
+@dataclass(slots=True)
+class Counters:
+    """What happened since the server was made."""
+
+    connections: int = 0
+    refused: int = 0
+    """Connections over a limit."""
+    messages: int = 0
+    closed: Counter[str] = field(default_factory=Counter)
+    """Closed connections by reason."""
+
+
+class Server:
+    """An SMTP server (RFC 5321) for asyncio.
+
+    Args:
+        environment: whose mail is taken and who may log in; its primary domain names the server.
+        handler: what is asked about commands and given the messages; None is a `LocalHandler` on the environment.
+        listeners: where to listen; None is port 25, and port 465 when there is a certificate.
+        extensions: service extensions of your own.
+        tls: the context of STARTTLS and of the submissions service; see also `load_certificate`.
+        limits: see `Limits`.
+        sockets: bound sockets to listen on instead of binding; ``listeners``, if given, says in the same order
+            what each of them serves, else its port does.
+
+    Raises:
+        ConfigurationError: there is neither an environment nor a handler; or not a listener for each socket.
+
+    Attributes:
+        listeners: after `start`, with the real host and port of each.
+        counters: what happened so far.
+
+    """
+
+    def __init__(
+        self,
+        environment: Environment | None = None,
+        handler: Handler | None = None,
+        listeners: Sequence[Listener] | None = None,
+        extensions: Sequence[ExtensionLike] = (),
+        tls: ssl.SSLContext | None = None,
+        limits: Limits | None = None,
+        sockets: Sequence[socket.socket] | None = None,
+    ) -> None:
+        if handler is None:
+            if environment is None:
+                raise ConfigurationError("give Server an environment, a handler, or both")
+            handler = LocalHandler(environment)
+        if sockets is not None and listeners is not None and len(sockets) != len(listeners):
+            raise ConfigurationError(f"{len(sockets)} sockets need as many listeners, not {len(listeners)}")
+        self.environment = environment
+        self.handler = handler
+        self.extensions = tuple(extensions)
+        self.limits = limits or Limits()
+        self.listeners: list[Listener] = list(listeners or ())
+        self.counters = Counters()
+        self._asked_listeners = None if listeners is None else tuple(listeners)
+        self._sockets = None if sockets is None else tuple(sockets)
+        self._tls = tls
+        self._tls_usable = tls is not None and tls_context.usable(tls)
+        self._servers: list[asyncio.Server] = []
+        self._paths: list[Path] = []
+        self._connections: set[Connection] = set()
+        self._addresses: Counter[str] = Counter()
+        self._session_ids = itertools.count(1)
+        self._executor: ThreadPoolExecutor | None = None
+        self._empty: asyncio.Event | None = None
+        self._stopped: asyncio.Event | None = None
+
+    @property
+    def hostname(self) -> str:
+        """What the server calls itself in its banner."""
+        return socket.getfqdn() if self.environment is None else self.environment.primary_domain.name
+
+    @property
+    def tls(self) -> ssl.SSLContext | None:
+        """The context for the next handshake."""
+        return self._tls
+
+    @property
+    def sessions(self) -> list[Session]:
+        """The sessions that are open now."""
+        return [connection.session for connection in self._connections]
+
+    def load_certificate(self, cert: str | os.PathLike[str], key: str | os.PathLike[str] | None = None) -> None:
+        """Use this certificate (PEM) from the next handshake on; at any time, also while running.
+
+        Raises:
+            ConfigurationError: it cannot be used; the one before stays in use.
+
+        """
+        context = tls_context.server_context(cert, key)
+        self._tls, self._tls_usable = context, True
+
+    async def start(self) -> None:
+        """Listen, and return.
+
+        Raises:
+            OSError: a port is taken, or is not ours to bind.
+            ConfigurationError: a submission listener without a certificate; or it runs already.
+
+        """
+        if self._stopped is not None:
+            raise ConfigurationError("the server runs already: stop() it first")
+        loop = asyncio.get_running_loop()
+        bound = self._bind()
+        try:
+            for listener, _ in bound:
+                if listener.service != "smtp" and self._tls is None:
+                    raise ConfigurationError(
+                        f"the service {listener.service} needs a certificate: call load_certificate() or give tls="
+                    )
+            self._executor = ThreadPoolExecutor(self.limits.password_checks, "smtpx-password")
+            self._stopped, self._empty = asyncio.Event(), asyncio.Event()
+            self._empty.set()
+            self.listeners = [_located(listener, socks[0]) for listener, socks in bound]
+            for listener, socks in bound:
+                desk = self._desk(listener, self._executor)
+                for sock in socks:
+                    await self._listen(loop, desk, sock)
+        except BaseException:
+            for _, socks in bound:
+                for sock in socks:
+                    sock.close()
+            await self.stop(grace=0)
+            raise
+
+    def _bind(self) -> list[tuple[Listener, list[socket.socket]]]:
+        if self._sockets is not None:
+            listeners = self._asked_listeners or [Listener(service_of(sock)) for sock in self._sockets]
+            return [(listener, [sock]) for listener, sock in zip(listeners, self._sockets, strict=True)]
+        listeners = self._asked_listeners
+        if listeners is None:
+            services: list[Service] = ["smtp"] if self._tls is None else ["smtp", "submissions"]
+            listeners = tuple(Listener(service) for service in services)
+        bound: list[tuple[Listener, list[socket.socket]]] = []
+        with contextlib.ExitStack() as stack:
+            for listener in listeners:
+                socks = bind(listener)
+                for sock in socks:
+                    stack.callback(sock.close)
+                if listener.path is not None:
+                    self._paths.append(Path(listener.path))
+                bound.append((listener, socks))
+            stack.pop_all()
+        return bound
+
+    def _desk(self, listener: Listener, executor: ThreadPoolExecutor) -> Desk:
+        return Desk(
+            listener,
+            self.hostname,
+            self.handler,
+            self.environment,
+            self.extensions,
+            self.limits,
+            executor,
+            tls=self._tls is not None,
+            tls_usable=lambda: self._tls_usable,
+        )
+
+    async def _listen(self, loop: asyncio.AbstractEventLoop, desk: Desk, sock: socket.socket) -> None:
+        def connect() -> Connection:
+            return Connection(self, desk, loop)
+
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
+            server = await loop.create_server(connect, sock=sock, backlog=1024)
+        else:
+            server = await loop.create_unix_server(connect, sock=sock, backlog=1024)
+        self._servers.append(server)
+
+    async def stop(self, grace: float = _GRACE) -> None:
+        """Listen no more; let what is in flight finish for ``grace`` seconds; close the rest with 421."""
+        if self._stopped is None or self._empty is None:
+            return
+        for server in self._servers:
+            server.close()
+        for path in self._paths:
+            path.unlink(missing_ok=True)
+        for connection in list(self._connections):
+            connection.drain()
+        if not await _reached(self._empty, grace):
+            for connection in list(self._connections):
+                connection.cut()
+            if not await _reached(self._empty, min(grace, _LAST_WORDS)):
+                for connection in list(self._connections):
+                    connection.abort()
+                await self._empty.wait()
+        self._servers.clear()
+        self._paths.clear()
+        if self._executor is not None:
+            self._executor.shutdown(wait=False, cancel_futures=True)
+        stopped, self._stopped = self._stopped, None
+        stopped.set()
+
+    async def serve_forever(self) -> None:
+        """Start, unless it runs already, and run until `stop` or until cancelled, which stops it too."""
+        if self._stopped is None:
+            await self.start()
+        stopped = self._stopped
+        assert stopped is not None  # noqa: S101 - for the type alone
+        try:
+            await stopped.wait()
+        finally:
+            await self.stop()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    # -- what a connection asks of its owner
+
+    def admit(self, connection: Connection, peer: Peer, service: str) -> Session | None:
+        """Count the connection in; None when it is one too many."""
+        address = peer[0] if isinstance(peer, tuple) else None
+        limits = self.limits
+        crowded = address is not None and self._addresses[address] >= limits.connections_per_address
+        if crowded or len(self._connections) >= limits.connections or self._empty is None:
+            self.counters.refused += 1
+            return None
+        if address is not None:
+            self._addresses[address] += 1
+        self.counters.connections += 1
+        self._connections.add(connection)
+        self._empty.clear()
+        return Session(f"{os.getpid():x}-{next(self._session_ids):x}", peer, service)
+
+    def dismiss(self, connection: Connection) -> None:
+        """Count it out, and write its line into the log."""
+        if connection not in self._connections:
+            return
+        self._connections.discard(connection)
+        session = connection.session
+        if isinstance(session.peer, tuple):
+            address = session.peer[0]
+            self._addresses[address] -= 1
+            if not self._addresses[address]:
+                del self._addresses[address]
+        if not self._connections and self._empty is not None:
+            self._empty.set()
+        self.counters.closed[connection.reason] += 1
+        self.counters.messages += connection.messages
+        if session_log.isEnabledFor(logging.INFO):
+            session_log.info("session", extra=connection.summary())
+
+
+async def _reached(event: asyncio.Event, seconds: float) -> bool:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    return event.is_set()
+
+
+def _located(listener: Listener, sock: socket.socket) -> Listener:
+    """Return the listener with the port that the system gave."""
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return listener
+    host, port = sock.getsockname()[:2]
+    return replace(listener, host=listener.host or host, port=port)

@@ -1,0 +1,52 @@
+"""The server's TLS context, and whether it can shake hands at all."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from contextlib import suppress
+
+from smtpx.errors import ConfigurationError
+
+__all__ = ["server_context", "usable"]
+
+
+def server_context(cert: str | os.PathLike[str], key: str | os.PathLike[str] | None = None) -> ssl.SSLContext:
+    """Make a context of a PEM certificate chain and its private key (in the same file where None).
+
+    TLS 1.2 is the oldest spoken (RFC 8996).
+
+    Raises:
+        ConfigurationError: a file cannot be read, is no PEM, or the key is not the certificate's.
+
+    """
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        # Never ask for a pass phrase on a terminal: a server has nobody to answer.
+        context.load_cert_chain(cert, key, password=lambda: b"")
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        pair = os.fspath(cert) if key is None else f"{os.fspath(cert)} with key {os.fspath(key)}"
+        reason = error.strerror or error if isinstance(error, OSError) else error
+        raise ConfigurationError(
+            f"cannot use certificate {pair}: {reason}; give a PEM chain and the unencrypted key that belongs to it"
+        ) from error
+    return context
+
+
+def usable(context: ssl.SSLContext) -> bool:
+    """Shake hands with ourselves in memory: a context without a certificate fails at each client otherwise."""
+    client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client_context.check_hostname = False
+    client_context.verify_mode = ssl.CERT_NONE
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = context.wrap_bio(to_server, to_client, server_side=True)
+    client = client_context.wrap_bio(to_client, to_server)
+    for side in (client, server, client, server):
+        with suppress(ssl.SSLWantReadError):
+            try:
+                side.do_handshake()
+            except ssl.SSLError:
+                # A context that asks for a client certificate got as far as its own could take it.
+                return context.verify_mode is not ssl.CERT_NONE
+    return True

@@ -1,0 +1,105 @@
+//! Between Python's values and the core's.
+
+use pyo3::buffer::PyBuffer;
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyDict, PyString, PyType};
+use smtpx_core::command::{Param, Verb};
+use smtpx_core::error::Error;
+
+/// Octets of a `bytes` or `str` without a copy, of any other buffer with one.
+pub enum Octets<'py> {
+    Bytes(Bound<'py, PyBytes>),
+    Text(Bound<'py, PyString>),
+    Copied(Vec<u8>),
+}
+
+impl<'py> Octets<'py> {
+    pub fn of_bytes(value: &Bound<'py, PyAny>) -> PyResult<Self> {
+        if let Ok(bytes) = value.cast::<PyBytes>() {
+            return Ok(Self::Bytes(bytes.clone()));
+        }
+        match PyBuffer::<u8>::get(value) {
+            Ok(buffer) => Ok(Self::Copied(buffer.to_vec(value.py())?)),
+            Err(_) => Err(PyTypeError::new_err(format!("expected bytes, not {}", value.get_type().name()?))),
+        }
+    }
+
+    pub fn of_bytes_or_str(value: &Bound<'py, PyAny>) -> PyResult<Self> {
+        match value.cast::<PyString>() {
+            Ok(text) => Ok(Self::Text(text.clone())),
+            Err(_) => Self::of_bytes(value),
+        }
+    }
+
+    pub fn get(&self) -> PyResult<&[u8]> {
+        match self {
+            Self::Bytes(bytes) => Ok(bytes.as_bytes()),
+            Self::Text(text) => Ok(text.to_str()?.as_bytes()),
+            Self::Copied(octets) => Ok(octets),
+        }
+    }
+}
+
+/// The classes of `smtpx.errors` that the core's errors become.
+#[derive(Clone, Copy)]
+pub enum Refused {
+    Address,
+    Command,
+    Response,
+    Engine,
+}
+
+static CLASSES: PyOnceLock<[Py<PyType>; 4]> = PyOnceLock::new();
+
+impl Refused {
+    fn class(self, py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
+        let classes = CLASSES.get_or_try_init(py, || {
+            let errors = py.import("smtpx.errors")?;
+            let class =
+                |name| -> PyResult<Py<PyType>> { Ok(errors.getattr(name)?.cast_into::<PyType>()?.unbind()) };
+            Ok::<_, PyErr>([
+                class("AddressError")?,
+                class("CommandError")?,
+                class("ResponseError")?,
+                class("EngineError")?,
+            ])
+        })?;
+        Ok(classes[self as usize].bind(py).clone())
+    }
+
+    pub fn error(self, py: Python<'_>, error: &Error) -> PyErr {
+        match self.class(py) {
+            Ok(class) => PyErr::from_type(class, (error.text(), error.code, error.enhanced, error.offset)),
+            Err(failure) => failure,
+        }
+    }
+
+    pub fn message(self, py: Python<'_>, message: &'static str) -> PyErr {
+        match self.class(py) {
+            Ok(class) => PyErr::from_type(class, (message,)),
+            Err(failure) => failure,
+        }
+    }
+}
+
+static KINDS: PyOnceLock<Vec<Py<PyAny>>> = PyOnceLock::new();
+
+/// The member of `smtpx.status.CommandKind`, which is where Python keeps the numbers.
+pub fn kind(py: Python<'_>, verb: Verb) -> PyResult<Py<PyAny>> {
+    let kinds = KINDS.get_or_try_init(py, || {
+        let class = py.import("smtpx.status")?.getattr("CommandKind")?;
+        Verb::ALL.iter().map(|verb| Ok(class.call1((verb.bit(),))?.unbind())).collect::<PyResult<Vec<_>>>()
+    })?;
+    Ok(kinds[verb.index()].clone_ref(py))
+}
+
+pub fn params<'py>(py: Python<'py>, params: &[Param]) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    for param in params {
+        // The keywords are few: interned, they cost no allocation.
+        dict.set_item(PyString::intern(py, &param.key), &param.value)?;
+    }
+    Ok(dict)
+}

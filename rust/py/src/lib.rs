@@ -1,0 +1,31 @@
+//! The module `smtpx._core`: smtpx-core for Python. Glue only: arguments in, typed values and exceptions out.
+
+mod convert;
+mod engine;
+mod events;
+mod parsers;
+mod values;
+
+use pyo3::prelude::*;
+
+// Nothing here is shared but behind a class's own borrow check, so free-threaded builds need no GIL.
+#[pymodule(gil_used = false)]
+mod _core {
+    use super::{Bound, PyModule, PyModuleMethods, PyResult};
+    #[pymodule_export]
+    use crate::engine::{EngineConfig, ServerEngine};
+    #[pymodule_export]
+    use crate::events::{AuthEvent, CloseEvent, CommandEvent, ErrorEvent, MessageEvent};
+    #[pymodule_export]
+    use crate::parsers::{
+        ResponseDecoder, decode_xtext, dot_stuff, dot_unstuff, encode_xtext, parse_command, parse_mailbox,
+        parse_path, parse_response,
+    };
+    #[pymodule_export]
+    use crate::values::{Command, Response, server_info};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}

@@ -1,0 +1,225 @@
+//! Command and Response.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyFrozenSet, PyList, PyString};
+use smtpx_core::command::{Command as CoreCommand, Param};
+use smtpx_core::params::{Offered, mail_params, rcpt_params};
+use smtpx_core::reply::{Reply, ServerInfo};
+
+use crate::convert::{self, Refused};
+
+/// A parsed command line (RFC 5321 4.1.1).
+#[pyclass(frozen, module = "smtpx", name = "Command")]
+pub struct Command {
+    #[pyo3(get)]
+    kind: Py<PyAny>,
+    #[pyo3(get)]
+    arg: Py<PyString>,
+    #[pyo3(get)]
+    param: Py<PyString>,
+    #[pyo3(get)]
+    params: Py<PyDict>,
+}
+
+impl Command {
+    pub fn from_core(py: Python<'_>, command: &CoreCommand) -> PyResult<Self> {
+        Ok(Self {
+            kind: convert::kind(py, command.verb)?,
+            arg: PyString::new(py, &command.arg).unbind(),
+            param: PyString::new(py, &command.param).unbind(),
+            params: convert::params(py, &command.params)?.unbind(),
+        })
+    }
+
+    fn core_params(&self, py: Python<'_>) -> PyResult<Vec<Param>> {
+        self.params
+            .bind(py)
+            .iter()
+            .map(|(key, value)| Ok(Param { key: key.extract()?, value: value.extract()? }))
+            .collect()
+    }
+
+    /// The typed values; keywords that are not ours to type are let pass.
+    fn typed<T>(
+        &self,
+        py: Python<'_>,
+        parse: impl FnOnce(&[Param], &Offered<'_>) -> smtpx_core::error::Result<T>,
+    ) -> PyResult<T> {
+        let params = self.core_params(py)?;
+        let extra: Vec<String> = params.iter().map(|param| param.key.clone()).collect();
+        let offered = Offered { dsn: true, auth: true, mail_extra: &extra, rcpt_extra: &extra };
+        parse(&params, &offered).map_err(|error| Refused::Command.error(py, &error))
+    }
+}
+
+#[pymethods]
+impl Command {
+    #[classattr]
+    #[pyo3(name = "__match_args__")]
+    fn match_args() -> (&'static str, &'static str, &'static str, &'static str) {
+        ("kind", "arg", "param", "params")
+    }
+
+    #[new]
+    #[pyo3(signature = (kind, arg = "", param = "", params = None))]
+    fn new(
+        py: Python<'_>,
+        kind: Py<PyAny>,
+        arg: &str,
+        param: &str,
+        params: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
+        let dict = PyDict::new(py);
+        if let Some(params) = params {
+            dict.update(params.cast()?)?;
+        }
+        let (arg, param) = (PyString::new(py, arg).unbind(), PyString::new(py, param).unbind());
+        Ok(Self { kind, arg, param, params: dict.unbind() })
+    }
+
+    /// SIZE in octets (RFC 1870), or None. Raises `CommandError` where a value of the command is bad.
+    #[getter]
+    fn size(&self, py: Python<'_>) -> PyResult<Option<u64>> {
+        Ok(self.typed(py, mail_params)?.size)
+    }
+
+    /// Whether SMTPUTF8 was given (RFC 6531).
+    #[getter]
+    fn smtputf8(&self, py: Python<'_>) -> PyResult<bool> {
+        self.params.bind(py).contains("SMTPUTF8")
+    }
+
+    /// ENVID with its xtext decoded (RFC 3461 4.4), or None.
+    #[getter]
+    fn envid(&self, py: Python<'_>) -> PyResult<Option<String>> {
+        Ok(self.typed(py, mail_params)?.envid)
+    }
+
+    /// AUTH= with its xtext decoded (RFC 4954 5), or None.
+    #[getter]
+    fn auth(&self, py: Python<'_>) -> PyResult<Option<String>> {
+        Ok(self.typed(py, mail_params)?.auth)
+    }
+
+    /// NOTIFY's words in upper case (RFC 3461 4.1), or None.
+    #[getter]
+    fn notify<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyFrozenSet>>> {
+        self.typed(py, rcpt_params)?;
+        match self.params.bind(py).get_item("NOTIFY")? {
+            None => Ok(None),
+            Some(value) => {
+                let words = value.extract::<String>()?.to_ascii_uppercase();
+                PyFrozenSet::new(py, words.split(',')).map(Some)
+            }
+        }
+    }
+
+    /// ORCPT as (address type, decoded address) (RFC 3461 4.2), or None.
+    #[getter]
+    fn orcpt(&self, py: Python<'_>) -> PyResult<Option<(String, String)>> {
+        Ok(self.typed(py, rcpt_params)?.orcpt)
+    }
+
+    fn __eq__(&self, py: Python<'_>, other: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let Ok(other) = other.cast::<Self>() else { return Ok(false) };
+        let other = other.get();
+        Ok(self.kind.bind(py).eq(&other.kind)?
+            && self.arg.bind(py).as_any().eq(&other.arg)?
+            && self.param.bind(py).as_any().eq(&other.param)?
+            && self.params.bind(py).eq(&other.params)?)
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        Ok(format!(
+            "Command(kind=CommandKind.{}, arg={}, param={}, params={})",
+            self.kind.bind(py).getattr("name")?,
+            self.arg.bind(py).repr()?,
+            self.param.bind(py).repr()?,
+            self.params.bind(py).repr()?,
+        ))
+    }
+}
+
+/// A reply (RFC 5321 4.2): a code and its lines of text, the first of them the message.
+#[pyclass(frozen, module = "smtpx", name = "Response")]
+pub struct Response(pub Reply);
+
+#[pymethods]
+impl Response {
+    #[classattr]
+    #[pyo3(name = "__match_args__")]
+    fn match_args() -> (&'static str, &'static str, &'static str) {
+        ("code", "message", "body")
+    }
+
+    #[new]
+    #[pyo3(signature = (code, message = "", body = Vec::new()))]
+    fn new(py: Python<'_>, code: u16, message: &str, body: Vec<String>) -> PyResult<Self> {
+        let mut lines = Vec::with_capacity(1 + body.len());
+        lines.push(message.to_owned());
+        lines.extend(body);
+        Reply::new(code, lines).map(Self).map_err(|error| Refused::Response.error(py, &error))
+    }
+
+    #[getter]
+    fn code(&self) -> u16 {
+        self.0.code()
+    }
+
+    #[getter]
+    fn message(&self) -> &str {
+        &self.0.lines()[0]
+    }
+
+    #[getter]
+    fn body<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        PyList::new(py, &self.0.lines()[1..])
+    }
+
+    /// The enhanced status code that the message starts with (RFC 2034), or None.
+    #[getter]
+    fn enhanced(&self) -> Option<&str> {
+        self.0.enhanced()
+    }
+
+    fn __bytes__<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        let mut framed = Vec::new();
+        self.0.encode(&mut framed);
+        PyBytes::new(py, &framed)
+    }
+
+    fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
+        other.cast::<Self>().is_ok_and(|other| self.0 == other.get().0)
+    }
+
+    fn __hash__(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.0.code(), self.0.lines()).hash(&mut hasher);
+        hasher.finish()
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        let message = PyString::new(py, self.message());
+        Ok(format!(
+            "Response(code={}, message={}, body={})",
+            self.0.code(),
+            message.repr()?,
+            self.body(py)?.repr()?
+        ))
+    }
+
+    fn __getnewargs__(&self) -> (u16, &str, &[String]) {
+        (self.0.code(), self.message(), &self.0.lines()[1..])
+    }
+}
+
+/// The domain, the rest of its line, and the extensions of an EHLO or HELO reply.
+#[pyfunction]
+#[pyo3(signature = (response, /))]
+pub fn server_info(response: &Response) -> (String, String, HashMap<String, Vec<String>>) {
+    let info = ServerInfo::from_reply(&response.0);
+    (info.domain, info.info, info.extensions.into_iter().collect())
+}
