@@ -154,7 +154,7 @@ def main() -> None:
         json.dumps({"machine": machine, "loads": raw}, indent=1) + "\n"
     )
     plot.draw({load.title: results[load.title] for load in LOADS}, publish.DOCS / "load.svg")
-    publish.section("load", f"{publish.conditions(rounds)}\n\n{text}")
+    publish.section("load", f"{rounds} rounds. {publish.conditions()}\n\n{text}")
 
 
 if __name__ == "__main__":

@@ -21,10 +21,10 @@ def section(name: str, text: str) -> None:
             page.write_text(marked.sub(lambda m: f"{m[1]}{text.strip()}\n{m[2]}", old), encoding="utf-8")
 
 
-def conditions(rounds: int) -> str:
+def conditions() -> str:
     """Say on what the figures were taken."""
     return (
-        f"Medians of {rounds} rounds, the servers taking turns; {cpu_model()}, {os.cpu_count()} cores; "
+        f"Medians; {cpu_model()}, {os.cpu_count()} cores; "
         f"Linux {platform.release().split('-')[0]}, Python {platform.python_version()}."
     )
 
