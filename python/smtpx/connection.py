@@ -1,6 +1,7 @@
 """The pump: octets between a transport and an engine, answers from the desk, and the clock.
 
-One native call and one write a read. It knows no protocol: what to say is the engine's, what to decide the desk's.
+One native call and one write a read. It knows no protocol: what to say is the engine's, what to decide is
+the desk's.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ import asyncio
 import logging
 import ssl
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
@@ -18,6 +18,7 @@ from smtpx.desk import FAILED, UPGRADE, Conversation, Reply, Upgrade, checked
 from smtpx.sasl import Challenge
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
     from smtpx._core import AuthEvent, CommandEvent, ErrorEvent
     from smtpx.desk import Desk
     from smtpx.limits import Limits
@@ -43,11 +44,15 @@ _OVERLOADED = Response(421, "4.7.0 Too many connections, try again later")
 # It is a Task all the same, without which asyncio.timeout and TaskGroup do not work inside it.
 if sys.version_info >= (3, 12):
 
-    def _begin(coroutine: Coroutine[Any, Any, Reply], loop: asyncio.AbstractEventLoop) -> asyncio.Future[Reply]:
+    def _begin(
+        coroutine: Coroutine[Any, Any, Reply], loop: asyncio.AbstractEventLoop
+    ) -> asyncio.Future[Reply]:
         return asyncio.Task(coroutine, loop=loop, eager_start=True)
 else:
 
-    def _begin(coroutine: Coroutine[Any, Any, Reply], loop: asyncio.AbstractEventLoop) -> asyncio.Future[Reply]:
+    def _begin(
+        coroutine: Coroutine[Any, Any, Reply], loop: asyncio.AbstractEventLoop
+    ) -> asyncio.Future[Reply]:
         return loop.create_task(coroutine)
 
 
@@ -232,7 +237,7 @@ class Connection(asyncio.Protocol):
             self._write(output)
 
     def _ask(self, event: Asked, output: bytes) -> Step | None:
-        """Have the event answered, None being the connection itself; None is given back where that takes time."""
+        """Have the event (None: the connection itself) answered; give None back where that takes time."""
         assert self.conversation is not None  # noqa: S101 - for the type alone
         self._asked = event
         try:

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import Executor
-from datetime import datetime, timezone
-from typing import Final, TypeAlias, cast
+from datetime import UTC, datetime
+from typing import Final, TypeAlias, TYPE_CHECKING
 
 from smtpx._core import (
     AuthEvent,
@@ -21,16 +19,20 @@ from smtpx._core import (
     Response,
     ServerEngine,
 )
-from smtpx.environment import Environment
 from smtpx.errors import InvalidCredential, SMTPError
 from smtpx.extension import ExtensionLike, extension_line, extension_parameters, extension_refusal
 from smtpx.handler import Answer, Handler
-from smtpx.limits import Limits
-from smtpx.listener import Listener
 from smtpx.mail import MailTx, new_id
 from smtpx.sasl import Challenge, Credentials, Mechanism, ServerMechanism, server_mechanism
-from smtpx.session import Session
 from smtpx.status import CommandKind
+
+if TYPE_CHECKING:
+    from smtpx.environment import Environment
+    from smtpx.session import Session
+    from smtpx.listener import Listener
+    from smtpx.limits import Limits
+    from concurrent.futures import Executor
+    from collections.abc import Awaitable, Callable, Sequence
 
 __all__ = ["FAILED", "UPGRADE", "Conversation", "Desk", "Reply", "Upgrade", "checked"]
 
@@ -52,7 +54,7 @@ class Upgrade:
 UPGRADE: Final = Upgrade()
 
 Reply: TypeAlias = Response | Challenge | Upgrade | None
-"""What the engine is told: a response, its default (None), a challenge, or the default and then a handshake."""
+"""What the engine is told: a response, its default (None), a challenge, or to begin a handshake."""
 
 _Event: TypeAlias = CommandEvent | AuthEvent | MessageEvent | ErrorEvent
 
@@ -172,7 +174,7 @@ class Conversation:
             params=event.params,
             rcpt_params=event.rcpt_params,
             id=new_id(),
-            received=datetime.now(timezone.utc),
+            received=datetime.now(UTC),
             session=self.session,
         )
 
@@ -206,11 +208,15 @@ class Conversation:
         command, handler, session = event.command, self.desk.handler, self.session
         match command.kind:
             case CommandKind.RCPT:
-                return self._refused_by_extension(event) or handler.check_rcpt(session, command.arg, command.params)
+                return self._refused_by_extension(event) or handler.check_rcpt(
+                    session, command.arg, command.params
+                )
             case CommandKind.MAIL:
                 if self.desk.matches_sender and not self._owns(command.arg):
                     return _NOT_YOURS
-                return self._refused_by_extension(event) or handler.check_mail(session, command.arg, command.params)
+                return self._refused_by_extension(event) or handler.check_mail(
+                    session, command.arg, command.params
+                )
             case CommandKind.DATA | CommandKind.BDAT:
                 return handler.check_data(session)
             case CommandKind.HELO | CommandKind.EHLO:
@@ -292,5 +298,5 @@ def checked(answer: object) -> Response | None:
 
     """
     if answer is None or isinstance(answer, Response):
-        return cast("Response | None", answer)
+        return answer
     raise TypeError(f"a handler answers a Response or None, not {type(answer).__name__}")

@@ -30,8 +30,8 @@ class Listener:
         host: an address or a name; "" is every address, of IPv4 and IPv6.
         port: None is the service's own (25, 587, 465); 0 takes a free one.
         path: a unix socket instead of host and port.
-        bare_newline: what becomes of a message with a bare CR or LF: "reject", or "normalize" to CRLF. None is
-            "reject" for smtp, where other servers are the clients, and "normalize" for the submissions.
+        bare_newline: what becomes of a message with a bare CR or LF: "reject", or "normalize" to CRLF. None
+            is "reject" for smtp, where the clients are servers, and "normalize" for the submissions.
         early_input: "accept" takes content that comes before our 354, from scripts that do not wait for it.
         strict: refuse the lenient forms of paths, as in ``MAIL FROM: <a@b.org>``.
 
@@ -93,7 +93,9 @@ def bind(listener: Listener) -> list[socket.socket]:
             try:
                 sock = socket.create_server(where, family=family, backlog=_BACKLOG)
             except OSError as error:
-                raise OSError(error.errno, f"cannot listen on {where[0]} port {where[1]}: {error.strerror}") from error
+                raise OSError(
+                    error.errno, f"cannot listen on {where[0]} port {where[1]}: {error.strerror}"
+                ) from error
             stack.callback(sock.close)
             bound.append(sock)
         stack.pop_all()

@@ -8,9 +8,7 @@ import itertools
 import logging
 import os
 import socket
-import ssl
 from collections import Counter
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,6 +24,8 @@ from smtpx.local import LocalHandler
 from smtpx.session import Session
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    import ssl
     from types import TracebackType
 
     from smtpx.environment import Environment
@@ -59,13 +59,13 @@ class Server:
 
     Args:
         environment: whose mail is taken and who may log in; its primary domain names the server.
-        handler: what is asked about commands and given the messages; None is a `LocalHandler` on the environment.
+        handler: what is asked about commands and given the messages; None is a `LocalHandler`.
         listeners: where to listen; None is port 25, and port 465 when there is a certificate.
         extensions: service extensions of your own.
         tls: the context of STARTTLS and of the submissions service; see also `load_certificate`.
         limits: see `Limits`.
-        sockets: bound sockets to listen on instead of binding; ``listeners``, if given, says in the same order
-            what each of them serves, else its port does.
+        sockets: bound sockets to listen on instead of binding; ``listeners``, if given, says in the same
+            order what each of them serves, else its port does.
 
     Raises:
         ConfigurationError: there is neither an environment nor a handler; or not a listener for each socket.
@@ -126,7 +126,9 @@ class Server:
         """The sessions that are open now."""
         return [connection.session for connection in self._connections]
 
-    def load_certificate(self, cert: str | os.PathLike[str], key: str | os.PathLike[str] | None = None) -> None:
+    def load_certificate(
+        self, cert: str | os.PathLike[str], key: str | os.PathLike[str] | None = None
+    ) -> None:
         """Use this certificate (PEM) from the next handshake on; at any time, also while running.
 
         Raises:
@@ -152,7 +154,8 @@ class Server:
             for listener, _ in bound:
                 if listener.service != "smtp" and self._tls is None:
                     raise ConfigurationError(
-                        f"the service {listener.service} needs a certificate: call load_certificate() or give tls="
+                        f"the service {listener.service} needs a certificate:"
+                        " call load_certificate() or give tls="
                     )
             self._executor = ThreadPoolExecutor(self.limits.password_checks, "smtpx-password")
             self._stopped, self._empty = asyncio.Event(), asyncio.Event()
@@ -163,30 +166,27 @@ class Server:
                 for sock in socks:
                     await self._listen(loop, desk, sock)
         except BaseException:
-            for _, socks in bound:
-                for sock in socks:
-                    sock.close()
+            _close(bound)
             await self.stop(grace=0)
             raise
 
     def _bind(self) -> list[tuple[Listener, list[socket.socket]]]:
         if self._sockets is not None:
-            listeners = self._asked_listeners or [Listener(service_of(sock)) for sock in self._sockets]
-            return [(listener, [sock]) for listener, sock in zip(listeners, self._sockets, strict=True)]
+            served = self._asked_listeners or [Listener(service_of(sock)) for sock in self._sockets]
+            return [(listener, [sock]) for listener, sock in zip(served, self._sockets, strict=True)]
         listeners = self._asked_listeners
         if listeners is None:
             services: list[Service] = ["smtp"] if self._tls is None else ["smtp", "submissions"]
             listeners = tuple(Listener(service) for service in services)
         bound: list[tuple[Listener, list[socket.socket]]] = []
-        with contextlib.ExitStack() as stack:
+        try:
             for listener in listeners:
-                socks = bind(listener)
-                for sock in socks:
-                    stack.callback(sock.close)
+                bound.append((listener, bind(listener)))
                 if listener.path is not None:
                     self._paths.append(Path(listener.path))
-                bound.append((listener, socks))
-            stack.pop_all()
+        except BaseException:
+            _close(bound)
+            raise
         return bound
 
     def _desk(self, listener: Listener, executor: ThreadPoolExecutor) -> Desk:
@@ -290,6 +290,12 @@ class Server:
         self.counters.messages += connection.messages
         if session_log.isEnabledFor(logging.INFO):
             session_log.info("session", extra=connection.summary())
+
+
+def _close(bound: list[tuple[Listener, list[socket.socket]]]) -> None:
+    for _, socks in bound:
+        for sock in socks:
+            sock.close()
 
 
 async def _reached(event: asyncio.Event, seconds: float) -> bool:

@@ -42,7 +42,9 @@ class SyncServer:
         """What happened so far."""
         return self.server.counters
 
-    def load_certificate(self, cert: str | os.PathLike[str], key: str | os.PathLike[str] | None = None) -> None:
+    def load_certificate(
+        self, cert: str | os.PathLike[str], key: str | os.PathLike[str] | None = None
+    ) -> None:
         """See `Server.load_certificate`."""
         self.server.load_certificate(cert, key)
 
@@ -50,7 +52,9 @@ class SyncServer:
         """Listen, and return; raises what `Server.start` raises."""
         started: threading.Event = threading.Event()
         failure: list[BaseException] = []
-        self._thread = threading.Thread(target=self._run, args=(started, failure), name="smtpx-server", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, args=(started, failure), name="smtpx-server", daemon=True
+        )
         self._thread.start()
         started.wait()
         if failure:

@@ -29,13 +29,14 @@ def server_context(cert: str | os.PathLike[str], key: str | os.PathLike[str] | N
         pair = os.fspath(cert) if key is None else f"{os.fspath(cert)} with key {os.fspath(key)}"
         reason = error.strerror or error if isinstance(error, OSError) else error
         raise ConfigurationError(
-            f"cannot use certificate {pair}: {reason}; give a PEM chain and the unencrypted key that belongs to it"
+            f"cannot use certificate {pair}: {reason};"
+            " give a PEM chain and the unencrypted key that belongs to it"
         ) from error
     return context
 
 
 def usable(context: ssl.SSLContext) -> bool:
-    """Shake hands with ourselves in memory: a context without a certificate fails at each client otherwise."""
+    """Shake hands with ourselves in memory, before a context without a certificate fails at each client."""
     client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client_context.check_hostname = False
     client_context.verify_mode = ssl.CERT_NONE
