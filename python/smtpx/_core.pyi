@@ -3,6 +3,29 @@ from typing import Final, Literal, TypeAlias, final
 
 from smtpx.status import CommandKind
 
+__all__ = [
+    "AuthEvent",
+    "CloseEvent",
+    "Command",
+    "CommandEvent",
+    "EngineConfig",
+    "ErrorEvent",
+    "MessageEvent",
+    "Response",
+    "ResponseDecoder",
+    "ServerEngine",
+    "__version__",
+    "decode_xtext",
+    "dot_stuff",
+    "dot_unstuff",
+    "encode_xtext",
+    "parse_command",
+    "parse_mailbox",
+    "parse_path",
+    "parse_response",
+    "server_info",
+]
+
 __version__: Final[str]
 
 _Bytes: TypeAlias = bytes | bytearray | memoryview

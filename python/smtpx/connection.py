@@ -19,6 +19,7 @@ from smtpx.sasl import Challenge
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
+
     from smtpx._core import AuthEvent, CommandEvent, ErrorEvent
     from smtpx.desk import Desk
     from smtpx.limits import Limits

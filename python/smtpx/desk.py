@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import UTC, datetime
-from typing import Final, TypeAlias, TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from smtpx._core import (
     AuthEvent,
@@ -27,12 +27,13 @@ from smtpx.sasl import Challenge, Credentials, Mechanism, ServerMechanism, serve
 from smtpx.status import CommandKind
 
 if TYPE_CHECKING:
-    from smtpx.environment import Environment
-    from smtpx.session import Session
-    from smtpx.listener import Listener
-    from smtpx.limits import Limits
-    from concurrent.futures import Executor
     from collections.abc import Awaitable, Callable, Sequence
+    from concurrent.futures import Executor
+
+    from smtpx.environment import Environment
+    from smtpx.limits import Limits
+    from smtpx.listener import Listener
+    from smtpx.session import Session
 
 __all__ = ["FAILED", "UPGRADE", "Conversation", "Desk", "Reply", "Upgrade", "checked"]
 

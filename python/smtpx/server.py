@@ -24,8 +24,8 @@ from smtpx.local import LocalHandler
 from smtpx.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     import ssl
+    from collections.abc import Sequence
     from types import TracebackType
 
     from smtpx.environment import Environment
