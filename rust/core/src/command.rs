@@ -1,0 +1,354 @@
+//! One command line to a typed command (RFC 5321 4.1, RFC 3030, RFC 3207, RFC 4954).
+
+use crate::address::{scan_path, valid_domain};
+use crate::error::{Error, ErrorKind, Result};
+
+/// No sender comes near; it keeps the search for duplicates linear in the line.
+const MAX_PARAMETERS: usize = 64;
+
+/// The commands, by the bit of `CommandKind`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u16)]
+pub enum Verb {
+    Helo = 2,
+    Ehlo = 4,
+    Auth = 8,
+    Mail = 16,
+    Rcpt = 32,
+    Data = 64,
+    Rset = 128,
+    Vrfy = 256,
+    Expn = 512,
+    Help = 1024,
+    Noop = 2048,
+    Quit = 4096,
+    Starttls = 8192,
+    Bdat = 16384,
+}
+
+impl Verb {
+    pub const ALL: [Verb; 14] = [
+        Verb::Helo,
+        Verb::Ehlo,
+        Verb::Auth,
+        Verb::Mail,
+        Verb::Rcpt,
+        Verb::Data,
+        Verb::Rset,
+        Verb::Vrfy,
+        Verb::Expn,
+        Verb::Help,
+        Verb::Noop,
+        Verb::Quit,
+        Verb::Starttls,
+        Verb::Bdat,
+    ];
+
+    /// The place in [`Verb::ALL`], for tables.
+    pub fn index(self) -> usize {
+        self.bit().trailing_zeros() as usize - 1
+    }
+
+    pub fn bit(self) -> u16 {
+        self as u16
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Verb::Helo => "HELO",
+            Verb::Ehlo => "EHLO",
+            Verb::Auth => "AUTH",
+            Verb::Mail => "MAIL",
+            Verb::Rcpt => "RCPT",
+            Verb::Data => "DATA",
+            Verb::Rset => "RSET",
+            Verb::Vrfy => "VRFY",
+            Verb::Expn => "EXPN",
+            Verb::Help => "HELP",
+            Verb::Noop => "NOOP",
+            Verb::Quit => "QUIT",
+            Verb::Starttls => "STARTTLS",
+            Verb::Bdat => "BDAT",
+        }
+    }
+
+    /// The verb that starts `line`, ended by a space, CR, LF or the line's end. Looks at nine octets at most, so it
+    /// serves on lines too long to parse.
+    pub fn of(line: &[u8]) -> Option<Verb> {
+        let head = &line[..line.len().min(9)];
+        let end = head.iter().position(|octet| matches!(octet, b' ' | b'\r' | b'\n')).unwrap_or(head.len());
+        let word = &head[..end];
+        if let Ok(letters) = <[u8; 4]>::try_from(word) {
+            return Some(match &letters.map(|octet| octet.to_ascii_uppercase()) {
+                b"HELO" => Verb::Helo,
+                b"EHLO" => Verb::Ehlo,
+                b"AUTH" => Verb::Auth,
+                b"MAIL" => Verb::Mail,
+                b"RCPT" => Verb::Rcpt,
+                b"DATA" => Verb::Data,
+                b"RSET" => Verb::Rset,
+                b"VRFY" => Verb::Vrfy,
+                b"EXPN" => Verb::Expn,
+                b"HELP" => Verb::Help,
+                b"NOOP" => Verb::Noop,
+                b"QUIT" => Verb::Quit,
+                b"BDAT" => Verb::Bdat,
+                _ => return None,
+            });
+        }
+        word.eq_ignore_ascii_case(b"STARTTLS").then_some(Verb::Starttls)
+    }
+}
+
+/// An ESMTP parameter: the keyword in upper case, the value as it came ("" for none).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Param {
+    pub key: String,
+    pub value: String,
+}
+
+/// A command that is well formed; whether it may come now is the session's question.
+///
+/// `arg` is the canonical path (MAIL, RCPT), the name (HELO, EHLO), the mechanism in upper case (AUTH), the octets in
+/// decimal (BDAT), or the text (VRFY, EXPN, HELP, NOOP). `param` is AUTH's initial response as it came, or BDAT's
+/// `LAST`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    pub verb: Verb,
+    pub arg: String,
+    pub param: String,
+    pub params: Vec<Param>,
+}
+
+/// Parses one line, with its CRLF or without. Unless `strict`, what devices and scripts really send is taken too:
+/// `MAIL FROM: <a@b>`, `MAIL FROM:a@b`, more spaces than one, spaces at the end.
+pub fn parse_command(line: &[u8], strict: bool) -> Result<Command> {
+    let line = line.strip_suffix(b"\r\n").unwrap_or(line);
+    // A CR or LF inside would be one command to us and two to another.
+    if let Some(at) = memchr::memchr3(b'\r', b'\n', 0, line) {
+        return Err(Error::new(ErrorKind::BadOctet, at));
+    }
+    let verb = Verb::of(line).ok_or(Error::new(ErrorKind::UnknownCommand, 0))?;
+    let mut rest = Rest { line, at: verb.name().len(), strict };
+    let mut command = Command { verb, arg: String::new(), param: String::new(), params: Vec::new() };
+    match verb {
+        Verb::Mail | Verb::Rcpt => rest.envelope(&mut command)?,
+        Verb::Helo | Verb::Ehlo => {
+            let (at, name) = rest.word()?;
+            if strict {
+                valid_domain(name)
+                    .map_err(|error| Error { offset: at + error.offset, ..bad_argument(error) })?;
+            }
+            command.arg = ascii(at, name)?.to_owned();
+            rest.end()?;
+        }
+        Verb::Auth => {
+            let (at, mechanism) = rest.word()?;
+            command.arg = ascii(at, mechanism)?.to_ascii_uppercase();
+            let (at, response) = rest.text();
+            command.param = ascii(at, response)?.to_owned();
+        }
+        Verb::Bdat => rest.chunk(&mut command)?,
+        Verb::Vrfy | Verb::Expn => rest.name(&mut command)?,
+        Verb::Help | Verb::Noop => {
+            let (at, text) = rest.text();
+            command.arg = ascii(at, text)?.to_owned();
+        }
+        Verb::Data | Verb::Rset | Verb::Quit | Verb::Starttls => rest.end()?,
+    }
+    Ok(command)
+}
+
+/// An argument that is no domain is a bad argument, not a bad mailbox.
+fn bad_argument(error: Error) -> Error {
+    Error { enhanced: "5.5.4", ..error }
+}
+
+/// What is left of a line; starts at its end or at a space.
+struct Rest<'a> {
+    line: &'a [u8],
+    at: usize,
+    strict: bool,
+}
+
+impl<'a> Rest<'a> {
+    fn left(&self) -> &'a [u8] {
+        &self.line[self.at..]
+    }
+
+    fn fail<T>(&self, kind: ErrorKind) -> Result<T> {
+        Err(Error::new(kind, self.at))
+    }
+
+    /// Passes over the space before the next word: one when strict, any number otherwise.
+    fn space(&mut self) {
+        let spaces = self.left().iter().take_while(|&&octet| octet == b' ').count();
+        self.at += if self.strict { spaces.min(1) } else { spaces };
+    }
+
+    fn end(&mut self) -> Result<()> {
+        if !self.strict {
+            self.space();
+        }
+        if self.at == self.line.len() { Ok(()) } else { self.fail(ErrorKind::UnexpectedArgument) }
+    }
+
+    /// The next word, which must be there, and its offset.
+    fn word(&mut self) -> Result<(usize, &'a [u8])> {
+        self.space();
+        let left = self.left();
+        let word = &left[..memchr::memchr(b' ', left).unwrap_or(left.len())];
+        if word.is_empty() {
+            return self.fail(ErrorKind::MissingArgument);
+        }
+        let at = self.at;
+        self.at += word.len();
+        Ok((at, word))
+    }
+
+    /// All that is left, and its offset.
+    fn text(&mut self) -> (usize, &'a [u8]) {
+        self.space();
+        let (at, left) = (self.at, self.left());
+        self.at = self.line.len();
+        (at, if self.strict { left } else { left.trim_ascii_end() })
+    }
+
+    /// `FROM:<path>` or `TO:<path>`, then parameters.
+    fn envelope(&mut self, command: &mut Command) -> Result<()> {
+        let keyword: &[u8] = if command.verb == Verb::Mail { b" FROM:" } else { b" TO:" };
+        match self.left().get(..keyword.len()) {
+            Some(found) if found.eq_ignore_ascii_case(keyword) => self.at += keyword.len(),
+            _ if self.left().trim_ascii().is_empty() => return self.fail(ErrorKind::MissingArgument),
+            _ => return self.fail(ErrorKind::BadSyntax),
+        }
+        if !self.strict {
+            self.space();
+        }
+        match self.left().first() {
+            None => return self.fail(ErrorKind::MissingArgument),
+            Some(b'<') => {}
+            Some(_) if self.strict => return self.fail(ErrorKind::BadSyntax),
+            Some(_) => {}
+        }
+        let (path, consumed) = scan_path(self.left(), self.strict).map_err(|error| Error {
+            offset: self.at + error.offset,
+            enhanced: if command.verb == Verb::Mail { "5.1.7" } else { error.enhanced },
+            ..error
+        })?;
+        if command.verb == Verb::Rcpt && path.is_null() {
+            return self.fail(ErrorKind::Empty);
+        }
+        self.at += consumed;
+        command.arg = path.into_string();
+        while let Some(&next) = self.left().first() {
+            if next != b' ' {
+                return self.fail(ErrorKind::BadSyntax);
+            }
+            self.space();
+            if self.left().is_empty() && !self.strict {
+                break;
+            }
+            self.parameter(&mut command.params)?;
+        }
+        Ok(())
+    }
+
+    /// `keyword["=" value]`. The value may hold UTF-8 (RFC 6531 3.3), for the session to allow. RFC 5321 has no `=` in
+    /// it; unless strict, one or two at its end pass, as of unescaped base64.
+    fn parameter(&mut self, params: &mut Vec<Param>) -> Result<()> {
+        let left = self.left();
+        let length = left.iter().position(|octet| matches!(octet, b'=' | b' ')).unwrap_or(left.len());
+        let key = &left[..length];
+        let wellformed = key.first().is_some_and(u8::is_ascii_alphanumeric)
+            && key.iter().all(|octet| octet.is_ascii_alphanumeric() || *octet == b'-');
+        if !wellformed {
+            return self.fail(ErrorKind::BadParameter);
+        }
+        let key: String = utf8(self.at, key)?.to_ascii_uppercase();
+        if params.iter().any(|param| param.key == key) {
+            return self.fail(ErrorKind::DuplicateParameter);
+        }
+        if params.len() == MAX_PARAMETERS {
+            return self.fail(ErrorKind::TooManyParameters);
+        }
+        self.at += length;
+        let value = if left.get(length) == Some(&b'=') {
+            self.at += 1;
+            self.value()?
+        } else {
+            ""
+        };
+        params.push(Param { key, value: value.to_owned() });
+        Ok(())
+    }
+
+    fn value(&mut self) -> Result<&'a str> {
+        let left = self.left();
+        let value = &left[..memchr::memchr(b' ', left).unwrap_or(left.len())];
+        let mut core = value;
+        if !self.strict {
+            core = core.strip_suffix(b"==").or(core.strip_suffix(b"=")).unwrap_or(core);
+        }
+        if core.is_empty() {
+            return self.fail(ErrorKind::BadParameter);
+        }
+        if let Some(offset) = core.iter().position(|octet| matches!(octet, 0..=b' ' | b'=' | 0x7f)) {
+            return Err(Error::new(ErrorKind::BadParameter, self.at + offset));
+        }
+        let value = utf8(self.at, value)?;
+        self.at += value.len();
+        Ok(value)
+    }
+
+    /// `size [LAST]` (RFC 3030 2).
+    fn chunk(&mut self, command: &mut Command) -> Result<()> {
+        let (at, size) = self.word()?;
+        let size = utf8(at, size)?;
+        // `parse` alone would take a sign.
+        if !size.bytes().all(|octet| octet.is_ascii_digit()) || size.parse::<u64>().is_err() {
+            return Err(Error::new(ErrorKind::BadChunkSize, at));
+        }
+        size.clone_into(&mut command.arg);
+        if !self.left().trim_ascii_end().is_empty() {
+            let (at, last) = self.word()?;
+            if !last.eq_ignore_ascii_case(b"LAST") {
+                return Err(Error::new(ErrorKind::BadChunkSize, at));
+            }
+            command.param.push_str("LAST");
+        }
+        self.end()
+    }
+
+    /// The name that VRFY and EXPN ask for; `SMTPUTF8` behind it is a parameter (RFC 6531 3.7.4.2).
+    fn name(&mut self, command: &mut Command) -> Result<()> {
+        let (at, text) = self.text();
+        let mut name = utf8(at, text)?;
+        if let Some(offset) = name.bytes().position(|octet| octet.is_ascii_control()) {
+            return Err(Error::new(ErrorKind::BadOctet, at + offset));
+        }
+        if let Some((before, last)) = name.rsplit_once(' ') {
+            if last.eq_ignore_ascii_case("SMTPUTF8") {
+                name = before.trim_end();
+                command.params.push(Param { key: last.to_ascii_uppercase(), value: String::new() });
+            }
+        }
+        if name.is_empty() {
+            return Err(Error::new(ErrorKind::MissingArgument, at));
+        }
+        name.clone_into(&mut command.arg);
+        Ok(())
+    }
+}
+
+/// `octets` as printable ASCII, spaces and tabs.
+fn ascii(at: usize, octets: &[u8]) -> Result<&str> {
+    match octets.iter().position(|octet| !matches!(octet, b' '..=b'~' | b'\t')) {
+        None => utf8(at, octets),
+        Some(offset) => Err(Error::new(ErrorKind::BadOctet, at + offset)),
+    }
+}
+
+fn utf8(at: usize, octets: &[u8]) -> Result<&str> {
+    std::str::from_utf8(octets).map_err(|error| Error::new(ErrorKind::BadOctet, at + error.valid_up_to()))
+}
