@@ -39,7 +39,7 @@ MAIL = [
     b"MAIL FROM:<> SIZE=2048 BODY=8BITMIME\r\n",
 ]
 REPLIES = [
-    b"250-mx.example.org\r\n250-PIPELINING\r\n250-SIZE 52428800\r\n250-8BITMIME\r\n250-STARTTLS\r\n250 CHUNKING\r\n",
+    b"250-mx.example.org\r\n250-PIPELINING\r\n250-SIZE 52428800\r\n250-STARTTLS\r\n250 CHUNKING\r\n",
     b"550-5.1.1 The account does not exist.\r\n550-5.1.1 Check the address\r\n550 5.1.1 and try again\r\n",
     b"250-2.0.0 OK\r\n250 2.0.0 queued as 4711\r\n",
 ]
