@@ -164,7 +164,7 @@ def live(file: AccountFile) -> LiveEnvironment:
         return built
 
     file.add(account("joe"))
-    return LiveEnvironment(file, build)
+    return LiveEnvironment(file.path, build)
 
 
 def test_the_accounts_of_the_file_are_there(live: LiveEnvironment) -> None:

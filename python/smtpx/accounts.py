@@ -232,22 +232,19 @@ class LiveEnvironment(Environment):
     poll. A file with a fault is logged and leaves the accounts as they were.
 
     Args:
-        accounts: the account file.
-        build: makes an environment from that file.
+        path: the account file.
+        build: makes an environment of that file.
 
     Raises:
         ConfigurationError: of ``build``.
 
     """
 
-    def __init__(self, accounts: AccountFile, build: Callable[[], Environment]) -> None:
-        self.follow(accounts, build)
-
-    def follow(self, accounts: AccountFile, build: Callable[[], Environment]) -> None:
-        """Follow another file from now on, or build in another way; nothing changes when ``build`` raises."""
-        stamp = _stamp(accounts.path)  # before the reading: a change meanwhile is seen the next time
+    def __init__(self, path: Path, build: Callable[[], Environment]) -> None:
+        self._path = path
+        self._build = build
+        self._seen = _stamp(path)  # before the reading: a change meanwhile is seen the next time
         self._adopt(build())
-        self._path, self._build, self._seen = accounts.path, build, stamp
 
     def refresh(self) -> None:
         """Take over a changed account file."""

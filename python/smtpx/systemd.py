@@ -6,18 +6,20 @@ import logging
 import os
 import socket
 import time
+from typing import get_args
 
 from smtpx.errors import ConfigurationError
+from smtpx.listener import Service
 
 __all__ = ["listening_sockets", "notify", "notify_reloading"]
 
 _logger = logging.getLogger("smtpx.systemd")
 
 _FIRST = 3  # SD_LISTEN_FDS_START
-_SERVICES = ("smtp", "submission", "submissions")
+_SERVICES: tuple[Service, ...] = get_args(Service)
 
 
-def listening_sockets() -> list[tuple[str, socket.socket]]:
+def listening_sockets() -> list[tuple[Service, socket.socket]]:
     """Return the sockets that we were started with, each with its service, and forget how we know.
 
     Raises:
@@ -29,16 +31,17 @@ def listening_sockets() -> list[tuple[str, socket.socket]]:
     names = os.environ.pop("LISTEN_FDNAMES", "").split(":")
     if not ours or not count.isdecimal():  # meant for the process that started us
         return []
-    sockets = []
+    sockets: list[tuple[Service, socket.socket]] = []
     for index in range(int(count)):
         name = names[index] if index < len(names) else ""
-        if name not in _SERVICES:
+        service = next((one for one in _SERVICES if one == name), None)
+        if service is None:
             raise ConfigurationError(
                 f"socket {index + 1} of {count} is named {name!r}, which is no service: write"
                 f" FileDescriptorName={' or '.join(_SERVICES)} in its systemd .socket unit"
             )
         os.set_inheritable(_FIRST + index, False)
-        sockets.append((name, socket.socket(fileno=_FIRST + index)))
+        sockets.append((service, socket.socket(fileno=_FIRST + index)))
     return sockets
 
 

@@ -1,0 +1,283 @@
+"""What ``smtpx serve`` runs: storage, handler and server, built from a configuration, and their lives."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import signal
+import socket
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from smtpx import logs, systemd
+from smtpx.accounts import AccountFile, LiveEnvironment
+from smtpx.environment import Domain, Environment
+from smtpx.errors import ConfigurationError
+from smtpx.listener import PORTS, Listener, Service, bind
+from smtpx.local import LocalHandler
+from smtpx.server import Server
+from smtpx.storage import LocalStorage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from smtpx.config import Config
+    from smtpx.mail import MailTx
+    from smtpx.session import Session
+
+__all__ = ["App", "build_environment", "run"]
+
+_logger = logging.getLogger("smtpx.app")
+
+_RELOAD, _STOP = "reload", "stop"
+
+_Place: TypeAlias = tuple[Listener, list[socket.socket]]
+
+
+def build_environment(config: Config) -> Environment:
+    """Make the environment of a configuration and of the account file that it names.
+
+    Raises:
+        ConfigurationError: the account file has a fault, or an account's domain is not configured.
+
+    """
+    primary = Domain(config.hostname)
+    virtual = {}
+    for name, settings in config.domains.items():
+        domain = primary if name.lower() == config.hostname.lower() else Domain(name)
+        domain.aliases.update({local: list(members) for local, members in settings.aliases.items()})
+        if domain is not primary:
+            virtual[name] = domain
+    environment = Environment(primary, virtual)
+    AccountFile(config.accounts).fill(environment)
+    return environment
+
+
+class _Handler(LocalHandler):
+    """A LocalHandler whose accounts are those of the account file as it is when a session begins."""
+
+    def __init__(self, live: LiveEnvironment, storage: LocalStorage, saved: Callable[[MailTx], None]) -> None:
+        super().__init__(live, storage, on_saved=saved)
+        self.live = live
+
+    def follow(self, live: LiveEnvironment) -> None:
+        self.environment = self.live = live
+        self.hostname = live.primary_domain.name
+
+    def check_connect(self, session: Session) -> None:  # noqa: ARG002 - whose session it is makes no difference
+        self.live.refresh()
+
+
+class App:
+    """A server from its start to its end: reloads at SIGHUP, ends at SIGTERM and SIGINT.
+
+    A configuration that cannot work changes nothing: at the start it is raised, at a reload it is logged and
+    the old one stays in use, certificate and all (HOSTILE 66).
+
+    Args:
+        load: reads the configuration; called again at each reload.
+        log: the form of the log, whatever the configuration says.
+
+    """
+
+    _config: Config
+    _handler: _Handler
+    _server: Server
+
+    def __init__(self, load: Callable[[], Config], *, log: Literal["text", "json"] | None = None) -> None:
+        self._load = load
+        self._log = log
+        self._asked: asyncio.Queue[str] = asyncio.Queue()
+        self._given: list[_Place] = []
+        self._places: list[_Place] = []
+        self._draining: list[asyncio.Task[None]] = []
+
+    # -- what a subclass may add
+
+    def prepare(self) -> None:
+        """Run when the spool is ours, and before anything else is read."""
+
+    def started(self, listeners: Sequence[Listener]) -> None:
+        """Run when the server listens."""
+
+    def saved(self, mail: MailTx) -> None:
+        """Run with each message that is safely in the spool; must not block."""
+
+    # -- its life
+
+    async def run(self) -> None:
+        """Serve until told to end.
+
+        Raises:
+            ConfigurationError: the configuration cannot work; the message says the mend.
+            StorageError: the spool cannot be used, likewise.
+
+        """
+        config = self._load()
+        self._set_up_log(config)
+        self._given = [(Listener(service), [sock]) for service, sock in systemd.listening_sockets()]
+        async with LocalStorage(config.spool) as storage:
+            self.prepare()
+            live = _live(config)
+            self._handler = _Handler(live, storage, self.saved)
+            self._server = await self._start_server(config, live)
+            self._config = config
+            try:
+                with _signals(self._asked):
+                    self.started(self._server.listeners)
+                    systemd.notify("READY=1")
+                    while await self._asked.get() == _RELOAD:
+                        await self._reload()
+                # From here on a second signal has its default action: the process ends at once.
+                systemd.notify("STOPPING=1")
+            finally:
+                await self._end()
+
+    async def _end(self) -> None:
+        await self._server.stop()
+        await asyncio.gather(*self._draining)
+        _close(self._places)
+
+    async def _reload(self) -> None:
+        systemd.notify_reloading()
+        try:
+            await self._apply(self._load())
+        except ConfigurationError as error:
+            for line in str(error).splitlines():
+                _logger.error("the old configuration stays in use: %s", line)
+        else:
+            _logger.info("reloaded", extra={"event": "reload"})
+        systemd.notify("READY=1")
+
+    async def _apply(self, config: Config) -> None:
+        """Go over to another configuration; what can fail comes first."""
+        old = self._config
+        if config.spool != old.spool:
+            raise ConfigurationError(f"the spool {old.spool} is in use until the end: restart to change it")
+        live = _live(config)
+        if _frame(config) != _frame(old):
+            # The old server lets its sessions finish. For a moment both listen on the same sockets, so that
+            # no connection is refused in between.
+            self._draining = [task for task in self._draining if not task.done()]
+            old_server, self._server = self._server, await self._start_server(config, live)
+            self._draining.append(asyncio.create_task(old_server.stop()))
+        elif config.tls is not None:
+            self._server.load_certificate(config.tls.certificate, config.tls.key)
+        self._set_up_log(config)
+        self._handler.follow(live)
+        self._config = config
+
+    async def _start_server(self, config: Config, live: LiveEnvironment) -> Server:
+        places = self._given or self._occupy(_listeners(config))
+        duplicates = [sock.dup() for _, sockets in places for sock in sockets]
+        listeners = [listener for listener, sockets in places for _ in sockets]
+        try:
+            server = Server(live, self._handler, listeners, limits=config.limits, sockets=duplicates)
+            if config.tls is not None:
+                server.load_certificate(config.tls.certificate, config.tls.key)
+            await server.start()
+        except BaseException:
+            for sock in duplicates:
+                sock.close()
+            _close(places, keep=self._places)
+            raise
+        _close(self._places, keep=places)
+        self._places = places
+        for listener in server.listeners:
+            where = listener.path or f"{listener.host} port {listener.port}"
+            _logger.info("listening", extra={"event": "listening", "service": listener.service, "on": where})
+        return server
+
+    def _occupy(self, listeners: Sequence[Listener]) -> list[_Place]:
+        """Bind what is not bound already."""
+        held = list(self._places)
+        places: list[_Place] = []
+        with contextlib.ExitStack() as undo:
+            undo.callback(_close, places, keep=held[:])
+            for listener in listeners:
+                place = next((one for one in held if _where(one[0]) == _where(listener)), None)
+                if place is not None:
+                    held.remove(place)
+                    places.append((listener, place[1]))
+                    continue
+                try:
+                    places.append((listener, bind(listener)))
+                except OSError as error:
+                    raise ConfigurationError(_mend(error)) from error
+            undo.pop_all()
+        return places
+
+    def _set_up_log(self, config: Config) -> None:
+        logs.configure(self._log or config.log.format, config.log.level, sys.stderr)
+
+
+def _live(config: Config) -> LiveEnvironment:
+    return LiveEnvironment(config.accounts, partial(build_environment, config))
+
+
+def _frame(config: Config) -> object:
+    """Return what a running server cannot change: the rest is taken over in place."""
+    return config.hostname, config.listeners, config.limits, config.tls is None
+
+
+def _listeners(config: Config) -> Sequence[Listener]:
+    services: Sequence[Service] = ("smtp",) if config.tls is None else ("smtp", "submissions")
+    return config.listeners or [Listener(service) for service in services]
+
+
+def _where(listener: Listener) -> object:
+    return listener.path, listener.host, PORTS[listener.service] if listener.port is None else listener.port
+
+
+def _close(places: Sequence[_Place], keep: Sequence[_Place] = ()) -> None:
+    """Close the sockets, and remove those of the file system, that are not among those to keep."""
+    kept = {sock for _, sockets in keep for sock in sockets}
+    for listener, sockets in places:
+        for sock in sockets:
+            if sock not in kept:
+                sock.close()
+                if listener.path is not None:
+                    Path(listener.path).unlink(missing_ok=True)
+
+
+def _mend(error: OSError) -> str:
+    told = error.strerror or str(error)
+    if isinstance(error, socket.gaierror):
+        return f"a listener's host has no address here: {told}; correct 'host'"
+    mends = {
+        errno.EACCES: "ports below 1024 need CAP_NET_BIND_SERVICE: give it to the service"
+        " (AmbientCapabilities= of systemd), hand in a socket, or set another port",
+        errno.EADDRINUSE: "stop the server that has it, or set another port",
+        errno.EADDRNOTAVAIL: "this machine has no such address; correct 'host'",
+    }
+    return f"{told}: {mends[error.errno]}" if error.errno in mends else told
+
+
+@contextlib.contextmanager
+def _signals(asked: asyncio.Queue[str]) -> Iterator[None]:
+    """Turn signals into words of the queue; Windows has none that a loop can take."""
+    loop = asyncio.get_running_loop()
+    meanings = {"SIGHUP": _RELOAD, "SIGTERM": _STOP, "SIGINT": _STOP}
+    numbers = {} if sys.platform == "win32" else {getattr(signal, name): meanings[name] for name in meanings}
+    for number, meaning in numbers.items():
+        loop.add_signal_handler(number, asked.put_nowait, meaning)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+def run(app: App) -> None:
+    """Run to the end, on uvloop where it is installed."""
+    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    with contextlib.suppress(ImportError):
+        import uvloop
+
+        factory = uvloop.new_event_loop
+    with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(app.run())
