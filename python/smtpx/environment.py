@@ -316,7 +316,7 @@ def _fold(address: str) -> str:
 
 def _checked(address: str) -> str:
     try:
-        return parse_path(address)
+        return parse_path(f"<{address}>")
     except AddressError as error:
         raise ConfigurationError(f"{address!r} is no address: {error}") from None
 

@@ -153,7 +153,7 @@ class LocalHandler(Handler):
             return unsaid
         environment = self.environment
         try:
-            address = parse_path(environment.qualify(_bare(name)))
+            address = parse_path(f"<{environment.qualify(_bare(name))}>")
             if environment.domain_of(address) is None:
                 return unsaid
             if not environment.knows(address):
