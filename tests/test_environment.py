@@ -108,7 +108,7 @@ def test_an_account_must_have_an_address_and_a_printable_name(name: str, local: 
 
 
 def test_a_broken_hash_is_no_wrong_password() -> None:
-    with pytest.raises(ConfigurationError, match="joe@example.org"):
+    with pytest.raises(ConfigurationError, match="joe@"):
         Account("", "joe", "example.org", "plain text").authenticate("secret")
 
 
@@ -149,7 +149,7 @@ def test_an_account_is_added_replaced_and_removed() -> None:
 
 
 def test_an_account_of_another_domain_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="joe@example.com"):
+    with pytest.raises(ConfigurationError, match="joe@"):
         Domain("example.org").add(account("joe", "example.com"))
 
 

@@ -75,7 +75,7 @@ def test_the_repr_shows_the_envelope_and_no_content() -> None:
 def test_ids_are_unique_and_safe_as_file_names() -> None:
     ids = [new_id() for _ in range(1000)]
     assert len(set(ids)) == 1000
-    assert all(re.fullmatch(r"[0-9a-f-]+", id) for id in ids)
+    assert all(re.fullmatch(r"[0-9a-f-]+", one) for one in ids)
 
 
 def test_ids_sort_by_time(monkeypatch: pytest.MonkeyPatch) -> None:

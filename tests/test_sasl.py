@@ -19,8 +19,7 @@ def login(*responses: bytes | None) -> Challenge | Credentials:
 
 
 def test_the_mechanisms_have_the_numbers_of_the_go_package() -> None:
-    assert Mechanism.PLAIN == 1
-    assert [mechanism.name for mechanism in Mechanism] == ["PLAIN", "LOGIN"]
+    assert {mechanism.name: mechanism.value for mechanism in Mechanism} == {"PLAIN": 1, "LOGIN": 2}
 
 
 def test_mechanism_names_are_case_insensitive() -> None:
@@ -88,9 +87,10 @@ def test_h54_a_malformed_login_response_is_501(responses: tuple[bytes | None, ..
 
 
 def test_h57_a_nul_in_the_password_is_535() -> None:
-    for attempt in (lambda: plain(b"\0joe\0sec\0ret"), lambda: login(b"joe", b"sec\0ret")):
-        with pytest.raises(InvalidCredential):
-            attempt()
+    with pytest.raises(InvalidCredential):
+        plain(b"\0joe\0sec\0ret")
+    with pytest.raises(InvalidCredential):
+        login(b"joe", b"sec\0ret")
 
 
 def test_credentials_do_not_show_the_password() -> None:
@@ -105,12 +105,16 @@ def test_no_error_holds_the_password() -> None:
     assert caught.value.__suppress_context__
 
 
+def outcome(name: str, responses: list[bytes | None]) -> str | int:
+    exchange = server_mechanism(name)
+    try:
+        steps = [exchange.step(response) for response in responses]
+    except SMTPError as error:
+        return error.code
+    return "told" if isinstance(steps[-1], Credentials) else "asked"
+
+
 @given(st.lists(st.none() | st.binary(max_size=40) | st.just(b"\0a\0b"), min_size=1, max_size=3))
 def test_any_octets_give_an_answer_or_an_error_with_a_reply(responses: list[bytes | None]) -> None:
     for name in ("PLAIN", "LOGIN"):
-        exchange = server_mechanism(name)
-        try:
-            for response in responses:
-                assert isinstance(exchange.step(response), Challenge | Credentials)
-        except SMTPError as error:
-            assert error.code in {501, 535}
+        assert outcome(name, responses) in {"asked", "told", 501, 535}

@@ -120,8 +120,9 @@ class Spool:
 
     def remove(self, id: str) -> None:
         """Remove an entry."""
+        path = self._path(id)
         try:
-            self._path(id).unlink()
+            path.unlink()
         except FileNotFoundError:
             raise _not_found(id) from None
         except OSError as error:
