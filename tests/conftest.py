@@ -1,0 +1,64 @@
+"""What the tests share."""
+
+from __future__ import annotations
+
+import shutil
+import ssl
+from typing import TYPE_CHECKING
+
+import pytest
+import smtpx
+from hypothesis import HealthCheck, settings
+from smtpx.certificate import make_certificate
+
+from tests.live import Certificate, LiveServers
+from tests.recorder import PASSWORD
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+# No deadline: two busy cores make any single example slow.
+settings.register_profile("ci", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("thorough", settings.get_profile("ci"), max_examples=5000)
+settings.load_profile("ci")
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """A self-signed certificate for localhost."""
+    folder = tmp_path_factory.mktemp("certificate")
+    path, key = folder / "certificate.pem", folder / "key.pem"
+    make_certificate(path, key)
+    return Certificate(path, key, ssl.create_default_context(cafile=str(path)))
+
+
+@pytest.fixture
+def environment() -> smtpx.Environment:
+    """example.org with joe ("secret"), ann (the same), max (72 octets); bücher.example with ann."""
+    primary = smtpx.Domain("example.org")
+    for local, password in (("joe", PASSWORD), ("ann", PASSWORD), ("max", "m" * 72)):
+        primary.add(smtpx.Account.create(local.title(), local, "example.org", password, rounds=4))
+    books = smtpx.Domain("bücher.example")
+    books.add(smtpx.Account.create("Ann", "ann", "bücher.example", PASSWORD, rounds=4))
+    return smtpx.Environment(primary, {"bücher.example": books})
+
+
+@pytest.fixture
+def live_server(certificate: Certificate, environment: smtpx.Environment) -> Iterator[LiveServers]:
+    """Start servers: ``live_server(handler, service="submission", limits={...})``."""
+    servers = LiveServers(certificate, environment)
+    yield servers
+    servers.close()
+
+
+@pytest.fixture
+def needs_tool() -> Callable[[str], str]:
+    """Return the path of a tool, or skip: ``needs_tool("swaks")``."""
+
+    def find(name: str) -> str:
+        path = shutil.which(name)
+        if path is None:
+            pytest.skip(f"{name} is not installed")
+        return path
+
+    return find
