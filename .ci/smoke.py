@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import re
+import itertools
 import smtplib
 import subprocess
 import sys
@@ -46,12 +46,10 @@ def demo() -> None:
     ):
         assert server.stdout is not None
         try:
-            said = ""
-            while not (found := re.search(r"^account: *(\S+)[^\0]*127\.0\.0\.1:(\d+)", said, re.MULTILINE)):
-                line = server.stdout.readline()
-                assert line, f"the demo ended: {said}"
-                said += line
-            send(int(found[2]), found[1])
+            # Up to the first empty line its output is for programs: "name: value".
+            head = itertools.takewhile(str.strip, server.stdout)
+            said = dict(line.rstrip("\n").split(": ", 1) for line in head)
+            send(int(said["smtp"].rpartition(":")[2]), said["account"])
             while "smoke" not in (line := server.stdout.readline()):
                 assert line, "the demo ended, and did not show the mail"
         finally:
