@@ -1,0 +1,1 @@
+"""Servers that are killed, starved and lied to while mail comes in."""
