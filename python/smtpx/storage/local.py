@@ -56,9 +56,7 @@ class LocalStorage:
         self._closed = False
         self._thread: threading.Thread | None = None
         self._jobs: _Jobs = queue.SimpleQueue()
-        self._guard = (
-            threading.Lock()
-        )  # over the three above: no job may follow the None that ends the thread
+        self._guard = threading.Lock()  # no job may follow the None that ends the thread
 
     async def open(self) -> None:
         """Open the directory now.
@@ -152,22 +150,27 @@ class LocalStorage:
 
     def _run(self, jobs: _Jobs) -> None:
         """Do the jobs, a batch at a time, until told to end; runs in the thread."""
-        last = False
-        while not last:
-            batch = [jobs.get()]
-            while len(batch) < _BATCH and not jobs.empty():
-                batch.append(jobs.get())
-            last = None in batch
-            self._do([job for job in batch if job is not None])
+        while self._do_batch(jobs):
+            pass
         if self._spool is not None:
             self._spool.close()
             self._spool = None
 
+    def _do_batch(self, jobs: _Jobs) -> bool:
+        """Do what waits, waiting for the first; False when told to end."""
+        # A function of its own: while the thread waits, nothing may hold on to the last batch's messages.
+        batch = [jobs.get()]
+        while len(batch) < _BATCH and not jobs.empty():
+            batch.append(jobs.get())
+        self._do([job for job in batch if job is not None])
+        return None not in batch
+
     def _do(self, batch: list[_Job]) -> None:
-        # A job whose caller was cancelled while it waited is not begun; one that has begun is finished.
-        batch = [job for job in batch if job.done.set_running_or_notify_cancel()]
         ready: list[_Job] = []
         for job in batch:
+            # What was cancelled while it waited is not begun; what has begun is finished.
+            if not job.done.set_running_or_notify_cancel():
+                continue
             try:
                 if self._spool is None:
                     self._spool = Spool(self.directory)
