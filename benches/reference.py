@@ -184,7 +184,8 @@ class Command(NamedTuple):
 _KEY = rb"[A-Za-z0-9][A-Za-z0-9\-]*+"
 _VALUE = rb"[^\x00-\x20=\x7f]++={0,2}"
 _simple_envelope = re.compile(
-    rb"(?i:(MAIL) FROM|RCPT TO): *+%b((?: ++%b(?:=[!-<>-~]++={0,2})?+)*+) *+(?:\r\n)?" % (_SIMPLE_PATH, _KEY)
+    rb"(?i:(MAIL) FROM|RCPT TO): *+(?:%b|<>)((?: ++%b(?:=[!-<>-~]++={0,2})?+)*+) *+(?:\r\n)?"
+    % (_SIMPLE_PATH, _KEY)
 ).fullmatch
 _pair = re.compile("([^ =]+)=?([^ ]*)").findall
 _parameter = re.compile(rb"(%b)(?:=(%b))?" % (_KEY, _VALUE)).fullmatch
@@ -201,11 +202,11 @@ def parse_command(line: bytes | str) -> Command:
     """Parse one line, with its CRLF or without (RFC 5321 4.1.1), as leniently as the default."""
     if isinstance(line, str):
         line = line.encode()
-    if (match := _simple_envelope(line)) and match.end(2) - match.start(2) <= _MAX_DOMAIN:
-        verb, address, tail = match.groups()
+    if match := _simple_envelope(line):
+        verb, address, tail = match.groups(b"")
         pairs = _pair(tail.decode()) if tail else ()
         params = {key.upper(): value for key, value in pairs}
-        if len(params) == len(pairs) <= _MAX_PARAMETERS:
+        if len(params) == len(pairs) <= _MAX_PARAMETERS and len(address) <= _MAX_DOMAIN and (verb or address):
             return Command(_MAIL if verb else _RCPT, address.decode(), "", params)
     line = line.removesuffix(b"\r\n")
     if _separator(line):
