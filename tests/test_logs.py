@@ -35,8 +35,10 @@ def failure() -> logging.LogRecord:
 
 
 def test_text_is_the_time_the_level_the_logger_the_message_and_the_fields() -> None:
-    line = TextFormatter().format(record("session closed", peer="127.0.0.1:5", messages=2, duration=1.23456))
-    expected = "1970-01-01T00:00:00.500Z INFO smtpx.session: session closed"
+    line = TextFormatter().format(
+        record("session", event="session", peer=("127.0.0.1", 5), messages=2, duration=1.23456)
+    )
+    expected = "1970-01-01T00:00:00.500Z INFO smtpx.session: session"
     assert line == f"{expected} peer=127.0.0.1:5 messages=2 duration=1.235"
 
 
@@ -46,12 +48,12 @@ def test_text_quotes_a_value_with_spaces_and_leaves_empty_ones_out() -> None:
 
 
 def test_json_is_one_object_with_the_fields_as_they_are() -> None:
-    line = json.loads(JSONFormatter().format(record("session closed", messages=2, duration=1.5, user=None)))
+    line = json.loads(JSONFormatter().format(record("session", messages=2, duration=1.5, user=None)))
     assert line == {
         "time": "1970-01-01T00:00:00.500Z",
         "level": "info",
         "logger": "smtpx.session",
-        "message": "session closed",
+        "message": "session",
         "messages": 2,
         "duration": 1.5,
         "user": None,
@@ -60,7 +62,7 @@ def test_json_is_one_object_with_the_fields_as_they_are() -> None:
 
 @pytest.mark.parametrize("formatter", [TextFormatter(), JSONFormatter()])
 def test_what_a_peer_sent_cannot_end_a_line_or_steer_a_terminal(formatter: logging.Formatter) -> None:
-    line = formatter.format(record("session closed", helo=HOSTILE))
+    line = formatter.format(record("session", helo=HOSTILE))
     assert line.isprintable()
 
 
@@ -94,7 +96,7 @@ def test_configure_says_where_and_how_and_can_be_called_again(
     old, stream = io.StringIO(), io.StringIO()
     configure("text", "debug", old)
     configure(form, "info", stream)
-    logging.getLogger("smtpx.session").info("session closed")
+    logging.getLogger("smtpx.session").info("session")
     logging.getLogger("smtpx.session").debug("not asked for")
     assert old.getvalue() == ""
     assert stream.getvalue().startswith(begins)

@@ -188,8 +188,8 @@ class App:
         _close(self._places, keep=places)
         self._places = places
         for listener in server.listeners:
-            where = listener.path or f"{listener.host} port {listener.port}"
-            _logger.info("listening", extra={"event": "listening", "service": listener.service, "on": where})
+            where = {"host": listener.host, "port": listener.port, "path": listener.path}
+            _logger.info("listening", extra={"event": "listening", "service": listener.service, **where})
         return server
 
     def _occupy(self, listeners: Sequence[Listener]) -> list[_Place]:

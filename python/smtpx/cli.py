@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 import typer
 from rich.console import Console
 from rich.text import Text
+
 from smtpx import __version__, config
 from smtpx.accounts import AccountFile
 from smtpx.app import App, build_environment, run
@@ -71,24 +72,30 @@ def _main(
 def serve(
     path: Annotated[
         Path | None,
-        typer.Argument(metavar="[CONFIG]", help=f"The configuration file.  [default: {config.DEFAULT_PATH}]"),
+        typer.Argument(
+            metavar="CONFIG", help="The configuration file.", show_default=str(config.DEFAULT_PATH)
+        ),
     ] = None,
     *,
     try_out: Annotated[
         bool,
         typer.Option(
             "--demo",
-            help="Serve this machine alone, with an account and a certificate made on the spot; keep the mail "
-            "in ./smtpx-demo and show each message.",
+            help="Serve this machine alone, with an account and a certificate made on the spot;"
+            " show each message, and keep it in ./smtpx-demo.",
         ),
     ] = False,
     port: Annotated[
         int | None,
-        typer.Option(min=0, max=65535, help="With --demo: the smtp port, 0 for a free one.  [default: 2525]"),
+        typer.Option(
+            min=0, max=65535, help="With --demo: the smtp port, 0 for a free one.", show_default="2525"
+        ),
     ] = None,
     tls_port: Annotated[
         int | None,
-        typer.Option(min=0, max=65535, help="With --demo: the submissions port, likewise.  [default: 4650]"),
+        typer.Option(
+            min=0, max=65535, help="With --demo: the submissions port, likewise.", show_default="4650"
+        ),
     ] = None,
     log: Annotated[
         LogFormat | None,
@@ -126,7 +133,9 @@ def _count(number: int, noun: str) -> str:
 ConfigOption: TypeAlias = Annotated[
     "Path | None",
     typer.Option(
-        "--config", help=f"The configuration that names the account file.  [default: {config.DEFAULT_PATH}]"
+        "--config",
+        help="The configuration that names the account file.",
+        show_default=str(config.DEFAULT_PATH),
     ),
 ]
 AccountsOption: TypeAlias = Annotated[

@@ -42,7 +42,9 @@ class TextFormatter(logging.Formatter):
         """Return the line; a traceback follows it, indented, so that it cannot pass for a line."""
         line = f"{_moment(record)} {record.levelname} {record.name}: {printable(record.getMessage())}"
         fields = [
-            f"{name}={_quoted(value)}" for name, value in _fields(record).items() if value not in (None, "")
+            f"{name}={_quoted(value)}"
+            for name, value in _fields(record).items()
+            if name != "event" and value not in (None, "")  # the message says what happened
         ]
         line = " ".join([line, *fields])
         if record.exc_info:
@@ -54,6 +56,8 @@ class TextFormatter(logging.Formatter):
 def _quoted(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.3f}"
+    if isinstance(value, tuple):  # a peer's address and port
+        value = ":".join(f"[{part}]" if ":" in str(part) else str(part) for part in value)
     text = printable(str(value))
     if text and not set(text) & set(' "='):
         return text
