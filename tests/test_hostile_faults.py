@@ -1,4 +1,4 @@
-"""HOSTILE rows 100-107: handlers that fail or hang, clients that stall or vanish, too many of them, and the end."""
+"""HOSTILE rows 100-107: handlers that fail or hang, clients that stall, vanish or crowd, and the end."""
 
 from __future__ import annotations
 
