@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import ssl
 from typing import TYPE_CHECKING
@@ -49,6 +50,15 @@ def live_server(certificate: Certificate, environment: smtpx.Environment) -> Ite
     servers = LiveServers(certificate, environment)
     yield servers
     servers.close()
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def each_loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the servers of the test on asyncio's own loop, and again on uvloop."""
+    if request.param == "uvloop":
+        uvloop = pytest.importorskip("uvloop")
+        # What asyncio.run() calls for a loop, in every supported version.
+        monkeypatch.setattr(asyncio.events, "new_event_loop", uvloop.new_event_loop)
 
 
 @pytest.fixture

@@ -56,6 +56,7 @@ def test_h14_every_split_into_two_reads(dialog: Dialog) -> None:
         run(dialog, EngineWire(dialog, cut))
 
 
+@pytest.mark.usefixtures("each_loop")
 @pytest.mark.parametrize("dialog", of_mode("live"))
 def test_live(dialog: Dialog, live_server: LiveServers, tmp_path: Path) -> None:
     run(dialog, live_wire(dialog, live_server, tmp_path))

@@ -18,6 +18,8 @@ from tests.recorder import Recorder
 if TYPE_CHECKING:
     from tests.live import LiveServers
 
+pytestmark = pytest.mark.usefixtures("each_loop")
+
 SECRET = "the database at 10.1.2.3 said no"
 
 

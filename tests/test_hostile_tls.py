@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from tests.live import Live, LiveServers
 
+pytestmark = pytest.mark.usefixtures("each_loop")
+
 
 def plain(live: Live) -> Peer:
     """Connect without a handshake, also where TLS is implicit."""
