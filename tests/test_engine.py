@@ -222,6 +222,25 @@ def test_a_recipient_keeps_its_place_and_parameters_when_others_are_refused() ->
     assert event.rcpt_params == [{"NOTIFY": "NEVER"}, {}]
 
 
+def test_h23_content_that_comes_while_data_is_being_decided_is_refused() -> None:
+    engine, _ = decided(CommandKind.DATA, b"DATA\r\n", OPENING)
+    engine.receive_data(b"RSET\r\n.\r\nMAIL FROM:<evil@example.net>\r\n")
+    event, output = engine.reply()
+    assert isinstance(event, CloseEvent)
+    assert output.startswith(b"554 5.5.0 ")
+    assert output.count(b"\r\n") == 1
+
+
+def test_h44_a_chunk_that_the_driver_refuses_is_swallowed() -> None:
+    engine, event = decided(CommandKind.BDAT, b"BDAT 6\r\nRS", OPENING)
+    assert event.command.kind is CommandKind.BDAT
+    event2, output = engine.reply(Response(450, "4.7.1 not now"))
+    event3, more = engine.receive_data(b"ET\r\nBDAT 6 LAST\r\nQUIT\r\nNOOP\r\n")
+    assert (event2, event3) == (None, None)
+    assert [line[:3] for line in (output + more).splitlines()] == [b"450", b"503", b"250"]
+    assert not engine.closed
+
+
 # AUTH and STARTTLS
 
 

@@ -14,6 +14,8 @@ from smtpx import Account
 from tests.recorder import JOE, PASSWORD, Recorder
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.live import Live, LiveServers
     from tests.peer import Peer, Reply
 
@@ -116,12 +118,14 @@ def test_h58_a_broken_hash_is_not_a_wrong_password(live_server: LiveServers) -> 
     peer.expect("454 4.7.0")
 
 
+@pytest.mark.parametrize("handler", ["sink", "local"])
 def test_h59_two_passwords_are_checked_at_once_and_the_others_wait(
-    live_server: LiveServers, monkeypatch: pytest.MonkeyPatch
+    live_server: LiveServers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, handler: str
 ) -> None:
     gate = Gate(is_open=False)
     monkeypatch.setattr(bcrypt, "checkpw", gate)
-    live = live_server(Sink(), service="submissions")
+    local = smtpx.LocalHandler(live_server.environment, smtpx.LocalStorage(tmp_path))
+    live = live_server(local if handler == "local" else Sink(), service="submissions")
     peers = [greeted(live) for _ in range(5)]
     try:
         for peer in peers:

@@ -282,6 +282,25 @@ def test_h103_a_client_that_never_reads_is_not_read_from_and_then_cut_off(live_s
     live.settle()
 
 
+def test_h103_a_client_that_floods_while_its_message_is_handled_is_not_read_from(
+    live_server: LiveServers,
+) -> None:
+    handler = Hanging("message")
+    live = live_server(handler)
+    peer = live.connect()
+    peer.open()
+    peer.command("DATA", "354")
+    peer.send(b"one\r\n.\r\n")
+    assert handler.entered.wait(20)
+    peer.socket.settimeout(1)
+    sent = 0
+    with contextlib.suppress(TimeoutError):
+        while sent < 256 << 20:
+            sent += peer.socket.send(b"NOOP\r\n" * 10_000)
+    assert sent < 64 << 20
+    live.server.stop(grace=0.1)  # the handler hangs for good
+
+
 # Row 105: too many connections.
 
 
@@ -425,6 +444,18 @@ def test_h107_a_client_that_is_gone_while_its_message_is_taken_cancels_nothing(
     assert handler.loop is not None
     handler.loop.call_soon_threadsafe(handler.go_on.set)
     assert handler.done.wait(20)
+
+
+def test_h107_a_client_that_is_gone_while_a_hook_thinks_cancels_it(live_server: LiveServers) -> None:
+    handler = Hanging("rcpt")
+    live = live_server(handler)
+    peer = live.connect()
+    peer.expect("220")
+    peer.send(b"EHLO client.example\r\nMAIL FROM:<joe@example.org>\r\nRCPT TO:<ann@example.org>\r\n")
+    assert handler.entered.wait(20)
+    peer.close()
+    assert handler.cancelled.wait(20)
+    live.settle()
 
 
 def test_h107_a_reset_in_the_content_stores_nothing_and_frees_the_place(live_server: LiveServers) -> None:
