@@ -45,6 +45,7 @@ def main() -> None:
             asyncio.run(serve(folder))
             os._exit(0)
         os.waitpid(pid, 0)
+        print("dead", flush=True)
 
 
 class SpoolServer:
@@ -72,10 +73,12 @@ class SpoolServer:
         return "127.0.0.1", int(answer[1])
 
     def kill(self) -> None:
-        """SIGKILL: no handler, no flush, no goodbye."""
+        """SIGKILL: no handler, no flush, no goodbye; back when it is dead and its lock with it."""
         if self.pid:
             os.kill(self.pid, signal.SIGKILL)
             self.pid = 0
+            assert self._process.stdout is not None
+            assert self._process.stdout.readline() == b"dead\n"
 
     def __enter__(self) -> Self:
         return self
