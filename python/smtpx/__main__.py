@@ -14,9 +14,10 @@ def main() -> None:
     try:
         from smtpx.cli import app
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _EXTRA:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in _EXTRA:
             raise
-        sys.exit(f"smtpx: the command line needs {error.name}: pip install 'smtpx[cli]'")
+        sys.exit(f"smtpx: the command line needs {missing}: pip install 'smtpx[cli]'")
     app(prog_name="smtpx")
 
 

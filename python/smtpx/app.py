@@ -121,26 +121,24 @@ class App:
         self._set_up_log(config)
         self._given = [(Listener(service), [sock]) for service, sock in systemd.listening_sockets()]
         async with LocalStorage(config.spool) as storage:
-            self.prepare()
-            live = _live(config)
-            self._handler = _Handler(live, storage, self.saved)
-            self._server = await self._start_server(config, live)
-            self._config = config
-            try:
-                with _signals(self._asked):
-                    self.started(self._server.listeners)
-                    systemd.notify("READY=1")
+            with _signals(self._asked):
+                await self._start(config, storage)
+                try:
                     while await self._asked.get() == _RELOAD:
                         await self._reload()
-                # From here on a second signal has its default action: the process ends at once.
-                systemd.notify("STOPPING=1")
-            finally:
-                await self._end()
+                    systemd.notify("STOPPING=1")
+                finally:
+                    _close(self._places)
+                    await asyncio.gather(self._server.stop(), *self._draining)
 
-    async def _end(self) -> None:
-        await self._server.stop()
-        await asyncio.gather(*self._draining)
-        _close(self._places)
+    async def _start(self, config: Config, storage: LocalStorage) -> None:
+        self.prepare()
+        live = _live(config)
+        self._handler = _Handler(live, storage, self.saved)
+        self._server = await self._start_server(config, live)
+        self._config = config
+        self.started(self._server.listeners)
+        systemd.notify("READY=1")
 
     async def _reload(self) -> None:
         systemd.notify_reloading()
@@ -259,16 +257,24 @@ def _mend(error: OSError) -> str:
 
 @contextlib.contextmanager
 def _signals(asked: asyncio.Queue[str]) -> Iterator[None]:
-    """Turn signals into words of the queue; Windows has none that a loop can take."""
+    """Turn signals into words of the queue; a second one to stop has its default action: to end at once."""
+    if sys.platform == "win32":  # which has none that a loop can take; Ctrl-C cancels `App.run`
+        yield
+        return
     loop = asyncio.get_running_loop()
-    meanings = {"SIGHUP": _RELOAD, "SIGTERM": _STOP, "SIGINT": _STOP}
-    numbers = {} if sys.platform == "win32" else {getattr(signal, name): meanings[name] for name in meanings}
-    for number, meaning in numbers.items():
-        loop.add_signal_handler(number, asked.put_nowait, meaning)
+
+    def stop() -> None:
+        asked.put_nowait(_STOP)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+    loop.add_signal_handler(signal.SIGHUP, asked.put_nowait, _RELOAD)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
     try:
         yield
     finally:
-        for number in numbers:
+        for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
 
 

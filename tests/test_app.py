@@ -1,0 +1,511 @@
+"""What ``smtpx serve CONFIG`` does between its start and its end: reloads, accounts, sockets, signals."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import signal
+import smtplib
+import socket
+import ssl
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from smtpx import app as app_module
+from smtpx import logs
+from smtpx.accounts import AccountFile
+from smtpx.app import App, build_environment
+from smtpx.certificate import make_certificate
+from smtpx.config import Config, load
+from smtpx.environment import Account
+from smtpx.errors import ConfigurationError
+from smtpx.storage import LocalStorage
+
+from tests.served import PATIENCE, Served, serve, smtpx, submit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from smtpx.listener import Listener
+    from smtpx.mail import MailTx
+
+if sys.platform == "win32":
+    pytest.skip("a console process of Windows takes no signals", allow_module_level=True)
+
+CONFIG = """\
+hostname = "mail.example.org"
+spool = "spool"
+accounts = "accounts.toml"
+[tls]
+certificate = "certificate.pem"
+key = "key.pem"
+[[listener]]
+service = "smtp"
+host = "127.0.0.1"
+port = 0
+[[listener]]
+service = "submissions"
+host = "127.0.0.1"
+port = 0
+[domains."example.org"]
+[log]
+format = "json"
+"""
+JOE, SECRET = "joe@example.org", "correct horse"
+
+
+class Site:
+    """The files of a server, and the server once it runs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.config = folder / "smtpx.toml"
+        self.certificate, self.key = folder / "certificate.pem", folder / "key.pem"
+        self.accounts = AccountFile(folder / "accounts.toml")
+        self.config.write_text(CONFIG, encoding="utf-8")
+        make_certificate(self.certificate, self.key)
+        self.add("joe", SECRET)
+        (folder / "spool").mkdir()
+        self.served: Served
+        self.smtp = self.submissions = 0
+
+    def add(self, local: str, password: str) -> None:
+        self.accounts.add(Account.create("", local, "example.org", password, rounds=4))
+
+    def change(self, old: str, new: str) -> None:
+        text = self.config.read_text(encoding="utf-8")
+        assert old in text
+        self.config.write_text(text.replace(old, new), encoding="utf-8")
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        with serve(self.config) as self.served:
+            self.smtp, self.submissions = self.ports()
+            yield
+
+    def ports(self) -> tuple[int, int]:
+        """Wait until it listens."""
+        smtp = self.served.event("listening", service="smtp")
+        return smtp["port"], self.served.event("listening", service="submissions")["port"]
+
+    def reload(self) -> None:
+        self.served.send_signal(signal.SIGHUP)
+        self.served.event("reload")
+
+    def fail_to_reload(self) -> str:
+        self.served.send_signal(signal.SIGHUP)
+        return self.served.error()
+
+    def client(self) -> smtplib.SMTP:
+        return smtplib.SMTP("127.0.0.1", self.smtp, timeout=PATIENCE)
+
+    def log_in(self, local: str = "joe", password: str = SECRET) -> None:
+        user = f"{local}@example.org"
+        submit(self.submissions, self.certificate, user, password, user, "Subject: x\n\n")
+
+    def certificate_shown(self) -> str:
+        return ssl.get_server_certificate(("127.0.0.1", self.submissions), timeout=PATIENCE)
+
+    def kept(self) -> list[MailTx]:
+        async def read() -> list[MailTx]:
+            async with LocalStorage(self.folder / "spool") as storage:
+                return await storage.mail_load_all()
+
+        return asyncio.run(read())
+
+
+@pytest.fixture
+def stopped(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+@pytest.fixture
+def site(stopped: Site) -> Iterator[Site]:
+    with stopped.running():
+        yield stopped
+
+
+def refused(client: smtplib.SMTP, recipient: str) -> bool:
+    """Whether a recipient is refused, without a message to it."""
+    client.ehlo_or_helo_if_needed()
+    client.mail("ann@example.com")
+    code, _ = client.rcpt(recipient)
+    client.rset()
+    return code != 250
+
+
+# Mail
+
+
+def test_mail_is_taken_for_the_domains_and_kept(site: Site) -> None:
+    with site.client() as client:
+        client.sendmail("ann@example.com", [JOE], "Subject: hello\n\nhi\n")
+        assert refused(client, "joe@example.net")
+    assert site.served.stop() == 0
+    (mail,) = site.kept()
+    assert (mail.mail_from, mail.recipients) == ("ann@example.com", [JOE])
+
+
+def test_a_domains_alias_is_taken_too(stopped: Site) -> None:
+    stopped.change('[domains."example.org"]', '[domains."example.org"]\naliases.info = ["joe@example.org"]')
+    with stopped.running(), stopped.client() as client:
+        assert not refused(client, "info@example.org")
+        assert refused(client, "inf@example.org")
+
+
+def test_the_log_is_a_line_a_message_and_a_session_without_secrets(site: Site) -> None:
+    site.log_in()
+    message, session = site.served.event("message"), site.served.event("session")
+    assert session["session"] == message["session"]
+    assert (session["user"], session["service"], session["messages"]) == (JOE, "submissions", 1)
+    assert (message["mail_from"], message["recipients"], message["code"]) == (JOE, 1, 250)
+    assert site.served.stop() == 0
+    lines = site.served.log.rest()
+    assert [json.loads(line).get("event") for line in lines] == [
+        "listening",
+        "listening",
+        "message",
+        "session",
+    ]
+    assert SECRET not in "".join(lines)
+
+
+# Its end
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_with_status_0(site: Site, number: int) -> None:
+    site.served.send_signal(number)
+    assert site.served.process.wait(PATIENCE) == 0
+
+
+def test_h106_a_message_in_flight_at_sigterm_is_finished_and_kept(site: Site) -> None:
+    with socket.create_connection(("127.0.0.1", site.smtp), PATIENCE) as sock, sock.makefile("rb") as replies:
+        sock.sendall(b"EHLO a.org\r\nMAIL FROM:<ann@example.com>\r\nRCPT TO:<joe@example.org>\r\nDATA\r\n")
+        while not replies.readline().startswith(b"354"):
+            pass
+        sock.sendall(b"Subject: hello\r\n")
+        site.served.send_signal(signal.SIGTERM)
+        wait_until_refused(site.smtp)
+        sock.sendall(b"\r\nhi\r\n.\r\n")
+        assert replies.readline().startswith(b"250")
+    assert site.served.process.wait(PATIENCE) == 0
+    assert len(site.kept()) == 1
+
+
+def wait_until_refused(port: int) -> None:
+    """Connect until nobody listens: the signal has then been seen. Each time wait for the server's word."""
+    while True:
+        try:
+            with socket.create_connection(("127.0.0.1", port), PATIENCE) as sock:
+                sock.recv(1)
+        except OSError:
+            return
+
+
+def test_a_second_signal_ends_it_at_once(site: Site) -> None:
+    with socket.create_connection(("127.0.0.1", site.smtp), PATIENCE) as sock, sock.makefile("rb") as replies:
+        sock.sendall(b"EHLO a.org\r\nMAIL FROM:<ann@example.com>\r\nRCPT TO:<joe@example.org>\r\nDATA\r\n")
+        while not replies.readline().startswith(b"354"):
+            pass
+        site.served.send_signal(signal.SIGTERM)
+        wait_until_refused(site.smtp)
+        site.served.send_signal(signal.SIGTERM)
+        assert site.served.process.wait(PATIENCE) == -signal.SIGTERM
+
+
+# Accounts
+
+
+def test_an_account_that_is_added_while_it_runs_can_log_in_and_get_mail(site: Site) -> None:
+    with pytest.raises(smtplib.SMTPAuthenticationError):
+        site.log_in("ann", "her own")
+    added = smtpx(
+        "account", "add", "ann@example.org", "--config", site.config, "--password-stdin", stdin="her own\n"
+    )
+    assert added.returncode == 0, added.stderr
+    site.log_in("ann", "her own")
+    with site.client() as client:
+        assert not refused(client, "ann@example.org")
+
+
+def test_a_session_that_began_before_can_log_in_to_a_new_account(site: Site) -> None:
+    context = ssl.create_default_context(cafile=site.certificate)
+    with smtplib.SMTP_SSL("127.0.0.1", site.submissions, context=context, timeout=PATIENCE) as client:
+        site.add("ann", "her own")
+        client.login("ann@example.org", "her own")
+
+
+def test_an_account_that_is_removed_while_it_runs_cannot_log_in(site: Site) -> None:
+    site.log_in()
+    site.accounts.remove(JOE)
+    with pytest.raises(smtplib.SMTPAuthenticationError):
+        site.log_in()
+
+
+def test_a_broken_account_file_is_logged_and_the_accounts_stay(site: Site) -> None:
+    site.accounts.path.write_text("[broken", encoding="utf-8")
+    site.log_in()
+    assert "accounts.toml: line 1" in site.served.error()
+
+
+# Reload
+
+
+def test_a_new_certificate_is_shown_after_a_reload(site: Site) -> None:
+    old = site.certificate_shown()
+    make_certificate(site.certificate, site.key)
+    assert site.certificate_shown() == old
+    site.reload()
+    assert site.certificate_shown() == site.certificate.read_text(encoding="ascii")
+    assert site.certificate_shown() != old
+
+
+def test_h66_a_certificate_that_does_not_match_its_key_leaves_the_old_one_in_use(
+    site: Site, tmp_path: Path
+) -> None:
+    old = site.certificate_shown()
+    make_certificate(tmp_path / "other.pem", site.key)
+    assert "line 4: the key does not belong to the certificate" in site.fail_to_reload()
+    assert site.certificate_shown() == old
+
+
+def test_a_session_goes_on_through_a_reload_of_domains_and_certificates(site: Site) -> None:
+    with site.client() as client:
+        assert refused(client, "postmaster@example.net")
+        site.change('[domains."example.org"]', '[domains."example.org"]\n[domains."example.net"]')
+        make_certificate(site.certificate, site.key)
+        site.reload()
+        assert not refused(client, "postmaster@example.net")
+
+
+def test_a_configuration_with_a_fault_leaves_the_old_one_in_use(site: Site) -> None:
+    site.change('[domains."example.org"]', '[domains."example.net"]\nalias = 1')
+    assert "smtpx.toml: line 16: unknown key 'alias', did you mean 'aliases'?" in site.fail_to_reload()
+    site.log_in()
+
+
+def test_an_account_without_its_domain_leaves_the_old_configuration_in_use(site: Site) -> None:
+    site.change('[domains."example.org"]', '[domains."example.net"]')
+    assert "'joe@example.org' is of no domain here" in site.fail_to_reload()
+    site.log_in()
+
+
+def test_the_spool_cannot_change_while_it_runs(site: Site) -> None:
+    site.change('spool = "spool"', 'spool = "other"')
+    assert "restart to change it" in site.fail_to_reload()
+    site.log_in()
+
+
+def test_new_limits_are_those_of_new_sessions_on_the_same_ports(site: Site) -> None:
+    site.change("[log]", "[limits]\nmessage_size = 1000\n[log]")
+    with site.client() as old:
+        site.served.send_signal(signal.SIGHUP)
+        assert site.ports() == (site.smtp, site.submissions)
+        site.served.event("reload")
+        assert old.docmd("NOOP")[0] == 421
+    with site.client() as client:
+        client.ehlo()
+        assert client.esmtp_features["size"] == "1000"
+    site.log_in()
+
+
+def test_a_message_in_flight_at_a_reload_of_limits_is_finished_and_kept(site: Site) -> None:
+    with socket.create_connection(("127.0.0.1", site.smtp), PATIENCE) as sock, sock.makefile("rb") as replies:
+        sock.sendall(b"EHLO a.org\r\nMAIL FROM:<ann@example.com>\r\nRCPT TO:<joe@example.org>\r\nDATA\r\n")
+        while not replies.readline().startswith(b"354"):
+            pass
+        site.change("[log]", "[limits]\nmessage_size = 1000\n[log]")
+        site.reload()
+        sock.sendall(b"Subject: hello\r\n\r\nhi\r\n.\r\n")
+        assert replies.readline().startswith(b"250")
+    assert site.served.stop() == 0
+    assert len(site.kept()) == 1
+
+
+def test_a_listener_is_added_and_taken_away_by_a_reload(site: Site, tmp_path: Path) -> None:
+    path = tmp_path / "smtp.socket"
+    site.change("[domains", f'[[listener]]\npath = "{path.name}"\n[domains')
+    site.reload()
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(str(path))
+        assert sock.recv(100).startswith(b"220")
+    site.change(f'[[listener]]\npath = "{path.name}"\n', "")
+    site.reload()
+    assert not path.exists()
+    site.log_in()
+
+
+def test_a_unix_socket_stays_through_a_reload_and_goes_at_the_end(stopped: Site, tmp_path: Path) -> None:
+    path = tmp_path / "smtp.socket"
+    stopped.change("[domains", f'[[listener]]\npath = "{path.name}"\n[domains')
+    with stopped.running():
+        stopped.served.event("listening", path=str(path))
+        stopped.change("[log]", "[limits]\nmessage_size = 1000\n[log]")
+        stopped.reload()
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(str(path))
+            assert sock.recv(100).startswith(b"220")
+        assert stopped.served.stop() == 0
+    assert not path.exists()
+
+
+def test_a_listener_that_cannot_be_bound_leaves_the_old_configuration_in_use(site: Site) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        site.change("[domains", f'[[listener]]\nhost = "127.0.0.1"\nport = {port}\n[domains')
+        assert f"cannot listen on 127.0.0.1 port {port}" in site.fail_to_reload()
+    site.log_in()
+
+
+# A start that fails
+
+
+def failure(site: Site) -> str:
+    ended = smtpx("serve", site.config)
+    assert ended.returncode == 1
+    return ended.stderr
+
+
+def test_every_fault_of_the_configuration_is_told(stopped: Site) -> None:
+    stopped.change('[domains."example.org"]', "[domain]\n[limits]\nerrors = 0")
+    assert [line.rpartition("smtpx.toml: ")[2][:8] for line in failure(stopped).splitlines()] == [
+        "line 15:",
+        "line 17:",
+    ]
+
+
+def test_h96_a_spool_that_is_missing_is_told(stopped: Site) -> None:
+    (stopped.folder / "spool").rmdir()
+    assert "is missing: make it" in failure(stopped)
+
+
+def test_h97_two_servers_on_one_spool(site: Site) -> None:
+    assert "is in use by process" in failure(site)
+    site.log_in()
+
+
+def test_a_port_that_is_taken_is_told_with_the_mend(stopped: Site) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        stopped.change("port = 0\n[domains", f"port = {port}\n[domains")
+        told = failure(stopped)
+    assert told.startswith(f"error: cannot listen on 127.0.0.1 port {port}: ")
+    assert told.endswith("stop the server that has it, or set another port\n")
+
+
+def test_an_address_that_is_not_of_this_machine_is_told_with_the_mend(stopped: Site) -> None:
+    stopped.change("127.0.0.1", "192.0.2.1")
+    assert "this machine has no such address; correct 'host'" in failure(stopped)
+
+
+def test_a_low_port_without_the_right_to_it_is_told_with_the_mend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bind(listener: Listener) -> list[socket.socket]:
+        raise PermissionError(errno.EACCES, "cannot listen on 127.0.0.1 port 25: Permission denied")
+
+    monkeypatch.setattr(app_module, "bind", bind)
+    monkeypatch.setattr(logs, "configure", lambda *how: None)  # pytest's own handlers stay
+    (tmp_path / "accounts.toml").touch()
+    config = Config("a.org", spool=tmp_path, accounts=tmp_path / "accounts.toml")
+    with pytest.raises(ConfigurationError, match=r"Permission denied: .* need CAP_NET_BIND_SERVICE"):
+        asyncio.run(App(lambda: config).run())
+
+
+# A service manager
+
+# Sets LISTEN_PID to its own number, which a parent cannot know, and becomes the server.
+EXECUTE = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ["LISTEN_PID"] = str(os.getpid())
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+@contextmanager
+def handed_a_socket(site: Site, name: str) -> Iterator[int]:
+    """Run the server with one socket, bound here; gives its port."""
+    with socket.create_server(("127.0.0.1", 0)) as sock, serve(
+        site.config,
+        env={"LISTEN_FDS": "1", "LISTEN_FDNAMES": name},
+        prefix=[sys.executable, "-c", EXECUTE, str(sock.fileno())],
+        pass_fds=[sock.fileno()],
+    ) as site.served:
+        yield sock.getsockname()[1]
+
+
+def test_a_socket_that_was_handed_in_is_served_by_its_name_and_no_other_is_bound(stopped: Site) -> None:
+    with handed_a_socket(stopped, "submissions") as port:
+        assert stopped.served.event("listening")["port"] == port
+        stopped.submissions = port
+        stopped.log_in()
+        stopped.change("[log]", "[limits]\nmessage_size = 1000\n[log]")
+        stopped.reload()
+        stopped.log_in()
+        assert stopped.served.stop() == 0
+        events = [json.loads(line) for line in stopped.served.log.rest()]
+    assert {event["port"] for event in events if event["event"] == "listening"} == {port}
+
+
+def test_a_socket_of_no_services_name_is_told_with_the_mend(stopped: Site) -> None:
+    with handed_a_socket(stopped, "smtpx.socket"):
+        assert stopped.served.process.wait(PATIENCE) == 1
+        assert "FileDescriptorName=smtp" in stopped.served.log.match("error: (.*)")[1]
+
+
+def test_sockets_that_are_for_another_process_are_left_alone(stopped: Site) -> None:
+    with serve(stopped.config, env={"LISTEN_FDS": "1", "LISTEN_PID": "1"}) as stopped.served:
+        stopped.smtp, stopped.submissions = stopped.ports()
+        stopped.log_in()
+
+
+@pytest.mark.parametrize("abstract", [False, True])
+def test_the_service_manager_is_told_ready_reloading_ready_stopping(
+    stopped: Site, tmp_path: Path, abstract: bool
+) -> None:
+    if abstract and sys.platform != "linux":
+        pytest.skip("only Linux has abstract sockets")
+    name = f"@smtpx-test-{tmp_path}" if abstract else str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.settimeout(PATIENCE)
+        manager.bind(name.replace("@", "\0", 1) if abstract else name)
+        with serve(stopped.config, env={"NOTIFY_SOCKET": name}) as stopped.served:
+            assert manager.recv(100) == b"READY=1"
+            stopped.reload()
+            assert manager.recv(100).startswith(b"RELOADING=1\nMONOTONIC_USEC=")
+            assert manager.recv(100) == b"READY=1"
+            assert stopped.served.stop() == 0
+            assert manager.recv(100) == b"STOPPING=1"
+
+
+# The environment of a configuration
+
+
+def test_the_hostname_is_the_primary_domain_and_may_have_aliases(stopped: Site) -> None:
+    stopped.change(
+        '[domains."example.org"]',
+        '[domains."example.org"]\n[domains."Mail.example.org"]\naliases.a = ["b@c.org"]',
+    )
+    environment = build_environment(load(stopped.config))
+    assert environment.primary_domain.name == "mail.example.org"
+    assert environment.primary_domain.aliases["a"] == ["b@c.org"]
+    assert [domain.name for domain in environment.domains] == ["mail.example.org", "example.org"]
+
+
+def test_uvloop_is_used_where_it_is_installed() -> None:
+    pytest.importorskip("uvloop")
+    program = (
+        "import asyncio, smtpx.app\n"
+        "class Asked:\n"
+        "    async def run(self): print(type(asyncio.get_running_loop()).__module__)\n"
+        "smtpx.app.run(Asked())"
+    )
+    asked = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert asked.stdout.strip().startswith("uvloop")
