@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     config = tmp_path / "smtpx.toml"
-    config.write_text('hostname = "example.org"\naccounts = "accounts.toml"\n', encoding="utf-8")
+    config.write_text('hostname = "example.org"\naccounts = "accounts.toml"\nspool = "."\n', encoding="utf-8")
     return config
 
 

@@ -228,7 +228,14 @@ def test_a_file_that_is_not_there(file: Path) -> None:
 
 # The files that it names
 
-TLS = 'hostname = "a.org"\naccounts = "accounts.toml"\n[tls]\ncertificate = "c.pem"\nkey = "k.pem"\n'
+TLS = """\
+hostname = "a.org"
+spool = "."
+accounts = "accounts.toml"
+[tls]
+certificate = "c.pem"
+key = "k.pem"
+"""
 
 
 @pytest.fixture
@@ -245,13 +252,15 @@ def test_files_that_are_there_and_belong_together_are_good(file: Path, pair: tup
 
 
 def test_missing_files_are_told_each_with_its_line(file: Path) -> None:
-    lines = faults(file, TLS, files=True)
+    lines = faults(file, TLS.replace('"."', '"spool"'), files=True)
     assert [line.split(": ", 2)[:2] for line in lines] == [
-        ["line 2", "'accounts'"],
-        ["line 4", "'certificate'"],
-        ["line 5", "'key'"],
+        ["line 2", "'spool'"],
+        ["line 3", "'accounts'"],
+        ["line 5", "'certificate'"],
+        ["line 6", "'key'"],
     ]
-    assert "smtpx account add" in lines[0]
+    assert "mkdir" in lines[0]
+    assert "smtpx account add" in lines[1]
 
 
 def test_h66_a_key_that_does_not_belong_to_the_certificate(
@@ -259,13 +268,14 @@ def test_h66_a_key_that_does_not_belong_to_the_certificate(
 ) -> None:
     make_certificate(tmp_path / "other.pem", pair[1])
     (line,) = faults(file, TLS, files=True)
-    assert line.startswith("line 3: the key does not belong to the certificate")
+    assert line.startswith("line 4: cannot use certificate")
+    assert line.endswith("give a PEM chain and the unencrypted key that belongs to it")
 
 
 def test_a_certificate_that_is_none(file: Path, pair: tuple[Path, Path]) -> None:
     pair[0].write_text("not PEM", encoding="utf-8")
     (line,) = faults(file, TLS, files=True)
-    assert line.startswith("line 3: not a certificate and its key in PEM")
+    assert line.startswith(f"line 4: cannot use certificate {pair[0]} with key {pair[1]}")
 
 
 def test_an_encrypted_key_is_refused_and_its_password_not_asked_for(
@@ -282,4 +292,4 @@ def test_an_encrypted_key_is_refused_and_its_password_not_asked_for(
         )
     )
     (line,) = faults(file, TLS, files=True)
-    assert line.startswith("line 3: the key is encrypted")
+    assert line.startswith("line 4: cannot use certificate")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Mapping  # noqa: TC003 - its fields are read at run time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from smtpx._core import parse_mailbox
 from smtpx.errors import AddressError, ConfigurationError
 from smtpx.limits import Limits
 from smtpx.listener import PORTS, Listener
+from smtpx.tls import server_context
 from smtpx.toml import Document, Where
 
 __all__ = ["DEFAULT_PATH", "Config", "DomainConfig", "LogConfig", "TLSConfig", "load"]
@@ -133,39 +133,22 @@ def _check_listeners(document: Document, config: Config) -> None:
 
 
 def _check_files(document: Document, config: Config) -> None:
-    if not config.accounts.is_file():
+    missing = "there is no"
+    if not config.spool.is_dir():
         document.fault(
-            ("accounts",),
-            f"'accounts': there is no file {config.accounts}: make it with smtpx account add",
+            ("spool",), f"'spool': {missing} folder {config.spool}: make it (mkdir -m 700), or correct it"
         )
+    if not config.accounts.is_file():
+        mend = "make it with smtpx account add, or correct it"
+        document.fault(("accounts",), f"'accounts': {missing} file {config.accounts}: {mend}")
     if config.tls is None:
         return
-    missing = False
-    for key, path in (("certificate", config.tls.certificate), ("key", config.tls.key)):
+    pair = {"certificate": config.tls.certificate, "key": config.tls.key}
+    for name, path in pair.items():
         if not path.is_file():
-            missing = True
-            document.fault(
-                ("tls", key), f"'{key}': there is no file {path}: correct the path, or put it there"
-            )
-    if not missing:
+            document.fault(("tls", name), f"'{name}': {missing} file {path}: put it there, or correct it")
+    if all(path.is_file() for path in pair.values()):
         try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
-                config.tls.certificate, config.tls.key, password=_no_password
-            )
-        except (OSError, ConfigurationError) as error:
-            document.fault(("tls",), _certificate_fault(error))
-
-
-def _no_password() -> str:
-    """Refuse an encrypted key, for which OpenSSL would otherwise ask the terminal of a service."""
-    raise ConfigurationError("the key is encrypted: write it without a password, readable by smtpx alone")
-
-
-def _certificate_fault(error: Exception) -> str:
-    if isinstance(error, ssl.SSLError):
-        if error.reason == "KEY_VALUES_MISMATCH":
-            return "the key does not belong to the certificate: name the two that were made together"
-        return f"not a certificate and its key in PEM ({error.reason or error})"
-    if isinstance(error, OSError):
-        return f"{error.filename or 'certificate or key'} cannot be read: {error.strerror}"
-    return str(error)
+            server_context(config.tls.certificate, config.tls.key)
+        except ConfigurationError as error:
+            document.fault(("tls",), str(error))
