@@ -101,7 +101,7 @@ class Peer:
 
     def send(self, data: bytes) -> None:
         """Send all of it; that the server has closed meanwhile is no error: its reply is read next."""
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError, ssl.SSLError):
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
             self.socket.sendall(data)
 
     def reply(self) -> Reply:
@@ -164,5 +164,5 @@ class Peer:
     def _receive(self) -> bytes:
         try:
             return self.socket.recv(65536)
-        except (ConnectionResetError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
+        except (ConnectionResetError, ConnectionAbortedError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
             return b""  # octets that the server had not read are a reset here; what it said was read before
