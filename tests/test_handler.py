@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from smtpx._core import Response
-from smtpx.handler import UNEXPANDED, UNVERIFIED, Handler
+from smtpx.handler import UNVERIFIED, Handler
 from smtpx.mail import MailTx
 from smtpx.session import Session
 
@@ -39,7 +39,7 @@ def test_the_base_class_lets_nobody_in() -> None:
 
 def test_h34_the_base_class_verifies_and_expands_nothing() -> None:
     assert Handler().serve_verify(SESSION, "joe") == UNVERIFIED
-    assert Handler().serve_expand(SESSION, "staff") == UNEXPANDED
+    assert Handler().serve_expand(SESSION, "staff") == UNVERIFIED
 
 
 async def test_a_hook_is_written_def_or_async_def() -> None:

@@ -7,6 +7,7 @@ the desk's.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import ssl
 import sys
@@ -18,7 +19,7 @@ from smtpx.desk import FAILED, UPGRADE, Conversation, Reply, Upgrade, checked
 from smtpx.sasl import Challenge
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Callable, Coroutine
 
     from smtpx._core import AuthEvent, CommandEvent, ErrorEvent
     from smtpx.desk import Desk
@@ -35,6 +36,7 @@ log = logging.getLogger("smtpx.handler")
 
 _BACKLOG = 64 << 10  # octets behind an unanswered event before reading stops
 
+_HEARD_OUT = 1 << 20  # octets read and dropped behind our last reply
 _AT_ONCE = (Response, Challenge, Upgrade)
 
 _TIMED_OUT = Response(421, "4.4.2 Timeout, closing the connection")
@@ -87,6 +89,7 @@ class Connection(asyncio.Protocol):
         "_deadline",
         "_desk",
         "_draining",
+        "_dropped",
         "_early",
         "_ended",
         "_handshake",
@@ -116,7 +119,7 @@ class Connection(asyncio.Protocol):
         self._loop = loop
         self._limits = owner.limits
         self._now = loop.time
-        self._receive: Callable[[bytes], Step] = self._hold
+        self._receive: Callable[[bytes], Step] = self._drop
         self._early = b""
         self._handshake: asyncio.Task[None] | None = None
         self._answering: asyncio.Future[Reply] | None = None
@@ -128,6 +131,7 @@ class Connection(asyncio.Protocol):
         self._transaction = 0
         self._transaction_since = 0.0
         self._draining = False
+        self._dropped = 0
         self._ended = False
         self.conversation = None
         self.reason = ""
@@ -149,10 +153,10 @@ class Connection(asyncio.Protocol):
         self.session = session
         self._transport.set_write_buffer_limits(high=self._limits.write_buffer)
         self._timer = self._loop.call_later(self._limits.shortest_timeout, self._tick)
-        if self._desk.service == "submissions":
-            self._shake_hands()
-        else:
-            self._converse(tls=False)
+        ssl_object = transport.get_extra_info("ssl_object")
+        if ssl_object is not None:
+            session.encrypted(ssl_object)
+        self._converse(tls=ssl_object is not None)
 
     def data_received(self, data: bytes) -> None:
         """Feed the engine: the hot path."""
@@ -181,7 +185,7 @@ class Connection(asyncio.Protocol):
         if not self.reason:
             self.reason = "connection lost" if error else "closed by the client"
         self._ended = True
-        self._receive = _drop
+        self._receive = self._drop
         if self._timer is not None:
             self._timer.cancel()
         if self._answering is not None and not isinstance(self._asked, MessageEvent):
@@ -216,13 +220,9 @@ class Connection(asyncio.Protocol):
         engine = ServerEngine(self._desk.config, tls=tls)
         self.conversation = Conversation(self._desk, self.session, engine)
         self._receive = engine.receive_data
-        if self._early:
-            self._receive(self._early)
-            self._early = b""
-        if self._desk.asks_connect:
-            self._ask(None, b"")
-        else:
-            self._pursue(*engine.start())
+        step = self._ask(None, b"") if self._desk.asks_connect else engine.start()
+        if step is not None:
+            self._pursue(*step)
 
     def _pursue(self, event: Event | None, output: bytes) -> None:
         """Answer event after event until none is left or one must be waited for; then write once."""
@@ -299,7 +299,7 @@ class Connection(asyncio.Protocol):
         engine, asked = self.conversation.engine, self._asked
         if answer is UPGRADE:
             self._write(output + engine.reply()[1])
-            self._shake_hands()
+            self._shake_hands(engine)
             return None
         if isinstance(answer, Challenge):
             event, more = engine.challenge(answer.data)
@@ -337,14 +337,14 @@ class Connection(asyncio.Protocol):
 
     # -- TLS
 
-    def _shake_hands(self) -> None:
+    def _shake_hands(self, engine: ServerEngine) -> None:
         # Nothing more is read in clear text: what a libuv loop would still hand over in this turn must not be
         # taken for what comes out of TLS (CVE-2011-0411; HOSTILE 60).
         self._transport.pause_reading()
         self._receive = self._hold
-        self._handshake = self._loop.create_task(self._upgrade())
+        self._handshake = self._loop.create_task(self._upgrade(engine))
 
-    async def _upgrade(self) -> None:
+    async def _upgrade(self, engine: ServerEngine) -> None:
         context, transport = self._owner.tls, None
         if context is not None:
             # What fails here was said to the client by TLS itself, or by its silence (HOSTILE 63).
@@ -367,10 +367,6 @@ class Connection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=self._limits.write_buffer)
         self._replied = self._now()
         self.session.encrypted(transport.get_extra_info("ssl_object"))
-        if self.conversation is None:
-            self._converse(tls=True)
-            return
-        engine = self.conversation.engine
         engine.tls_started()
         self._receive = engine.receive_data
         early, self._early = self._early, b""
@@ -447,6 +443,13 @@ class Connection(asyncio.Protocol):
         if not self.conversation.engine.in_transaction:
             self._cut(_STOPPING, "stopping")
 
+    def _drop(self, data: bytes) -> Step:
+        """Hear out a client that was answered for the last time, but not for ever (HOSTILE 17)."""
+        self._dropped += len(data)
+        if self._dropped > _HEARD_OUT:
+            self._transport.abort()
+        return None, b""
+
     def _cut(self, response: Response, reason: str) -> None:
         assert self.conversation is not None  # noqa: S101 - for the type alone
         output = self.conversation.engine.close(response)
@@ -457,27 +460,28 @@ class Connection(asyncio.Protocol):
     def _finish(self, output: bytes, reason: str) -> None:
         """Send the last octets and close; whoever does not take them in time is cut off."""
         self._ended = True
-        self._receive = _drop
+        self._receive = self._drop
         self.reason = reason
         transport = self._transport
         self._write(output)
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._loop.call_later(self._limits.handshake_timeout, transport.abort)
-        if reason == "quit" or not transport.can_write_eof():
+        if reason in ("quit", "stopping") or not transport.can_write_eof():
             transport.close()
         else:
             # A close with octets unread is a reset, which may overtake our reply: hear the client out.
             transport.resume_reading()
-            transport.write_eof()
+            try:
+                transport.write_eof()
+            except OSError:  # the client is gone already
+                transport.abort()
 
 
-def _drop(_data: bytes) -> Step:
-    return None, b""
-
-
-async def _await(answer: Awaitable[Reply]) -> Reply:
-    return await answer
+async def _await(answer: object) -> Reply:
+    if inspect.isawaitable(answer):
+        return cast("Reply", await answer)
+    return checked(answer)
 
 
 def _path(peername: object) -> str:

@@ -18,6 +18,7 @@ from smtpx._core import (
     MessageEvent,
     Response,
     ServerEngine,
+    decode_xtext,
 )
 from smtpx.errors import InvalidCredential, SMTPError
 from smtpx.extension import ExtensionLike, extension_line, extension_parameters, extension_refusal
@@ -168,11 +169,15 @@ class Conversation:
     def mail(self, event: MessageEvent) -> MailTx:
         """Make the transaction of a message that is whole."""
         self._learn()
+        params = event.params
+        if "AUTH" in params and not self._submitted_by(params["AUTH"]):
+            # Whom the message claims to be submitted by is believed of nobody else (RFC 4954 5; HOSTILE 65a).
+            params["AUTH"] = "<>"
         return MailTx(
             event.mail_from,
             event.recipients,
             event.data,
-            params=event.params,
+            params=params,
             rcpt_params=event.rcpt_params,
             id=new_id(),
             received=datetime.now(UTC),
@@ -245,6 +250,9 @@ class Conversation:
         if environment is None or user is None:
             return False
         return environment.same(user, sender)
+
+    def _submitted_by(self, identity: str) -> bool:
+        return self.session.user is not None and decode_xtext(identity) == self.session.user
 
     def _auth(self, event: AuthEvent) -> Awaitable[Reply] | Reply:
         if event.initial or self._exchange is None:

@@ -60,7 +60,9 @@ class SyntaxRefused(SMTPError, ValueError):
     code = 501
     enhanced = "5.5.2"
 
-    def __init__(self, message: str, code: int | None = None, enhanced: str | None = None, offset: int = 0) -> None:
+    def __init__(
+        self, message: str, code: int | None = None, enhanced: str | None = None, offset: int = 0
+    ) -> None:
         super().__init__(message)
         if code is not None:
             self.code = code

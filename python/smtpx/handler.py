@@ -13,15 +13,10 @@ if TYPE_CHECKING:
     from smtpx.mail import MailTx, RecipientResult
     from smtpx.session import Session
 
-__all__ = ["UNEXPANDED", "UNVERIFIED", "Answer", "Handler"]
+__all__ = ["UNVERIFIED", "Answer", "Handler"]
 
-# The same for every name, known or not (HOSTILE 34).
-UNVERIFIED: Final = Response(
-    252, "2.5.2 Cannot verify the user, but will take mail for it and attempt delivery"
-)
-UNEXPANDED: Final = Response(
-    252, "2.5.2 Cannot expand the list, but will take mail for it and attempt delivery"
-)
+# The same for every name, known or not (HOSTILE 34), and the same as the engine's own.
+UNVERIFIED: Final = Response(252, "2.5.0 Cannot verify; send the message and delivery will be attempted")
 
 Answer: TypeAlias = Awaitable[Response | None] | Response | None
 """What a hook gives back: a Response or None, at once (``def``) or awaited (``async def``)."""
@@ -73,8 +68,10 @@ class Handler:
     def serve_auth(self, session: Session, username: str, password: str) -> Answer:
         """Log in; None or a 235 means yes, 535 means no, an exception is 454 4.7.0.
 
-        The server asks its environment, and not the handler, as long as this method is not overridden. Called
-        all the same (as ``super().serve_auth``), it lets nobody in.
+        The server asks its environment, and not the handler, as long as this method is not overridden; it
+        then also holds the sender of a message against the account (553 5.7.1). A handler that overrides this
+        has names of its own, and says in `check_mail` who may send as whom. Called all the same (as
+        ``super().serve_auth``), it lets nobody in.
         """
         return Response(535, "5.7.8 Authentication credentials invalid")
 
@@ -84,7 +81,7 @@ class Handler:
 
     def serve_expand(self, session: Session, name: str) -> Answer:
         """Answer EXPN: by default the same for every name, as for VRFY."""
-        return UNEXPANDED
+        return UNVERIFIED
 
     def serve_bounce(self, mail: MailTx, outcomes: Mapping[str, RecipientResult]) -> Answer:
         """Take a message that the queue has given up for the recipients in ``outcomes``."""

@@ -12,12 +12,12 @@ from typing import Final, Literal, TypeAlias, get_args
 
 from smtpx.errors import ConfigurationError
 
-__all__ = ["Listener", "Service", "bind", "service_of"]
+__all__ = ["BACKLOG", "Listener", "Service", "bind", "service_of"]
 
 Service: TypeAlias = Literal["smtp", "submission", "submissions"]
 
 PORTS: Final[dict[str, int]] = {"smtp": 25, "submission": 587, "submissions": 465}
-_BACKLOG = 1024
+BACKLOG = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def bind(listener: Listener) -> list[socket.socket]:
         for family, _, _, _, address in dict.fromkeys(infos):
             where = (address[0], bound[0].getsockname()[1] if bound else port, *address[2:])
             try:
-                sock = socket.create_server(where, family=family, backlog=_BACKLOG)
+                sock = socket.create_server(where, family=family, backlog=BACKLOG)
             except OSError as error:
                 raise OSError(
                     error.errno, f"cannot listen on {where[0]} port {where[1]}: {error.strerror}"
@@ -110,7 +110,7 @@ def _bind_path(path: Path) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.bind(os.fspath(path))
-        sock.listen(_BACKLOG)
+        sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
         raise OSError(error.errno, f"cannot listen on {path}: {error.strerror}") from error

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from smtpx._core import Response, parse_path
 from smtpx.errors import AddressError, ConfigurationError, InvalidCredential, StorageError, StorageFull
-from smtpx.handler import UNEXPANDED, UNVERIFIED, Handler
+from smtpx.handler import UNVERIFIED, Handler
 from smtpx.mail import new_id
 from smtpx.received import count_received, received_line
 from smtpx.storage import LocalStorage, Reserving, Storage
@@ -141,7 +141,7 @@ class LocalHandler(Handler):
 
     def serve_expand(self, session: Session, name: str) -> Response:
         """Answer who logged in with the members of an alias, anybody else always the same."""
-        return self._look_up(session, name, UNEXPANDED, expand=True)
+        return self._look_up(session, name, UNVERIFIED, expand=True)
 
     async def serve_bounce(self, mail: MailTx, outcomes: Mapping[str, RecipientResult]) -> None:  # noqa: ARG002
         """Put the message away among the bounced ones."""

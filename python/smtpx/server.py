@@ -19,9 +19,10 @@ from smtpx.connection import Connection
 from smtpx.desk import Desk
 from smtpx.errors import ConfigurationError
 from smtpx.limits import Limits
-from smtpx.listener import Listener, Service, bind, service_of
+from smtpx.listener import BACKLOG, Listener, Service, bind, service_of
 from smtpx.local import LocalHandler
 from smtpx.session import Session
+from smtpx.storage import LocalStorage
 
 if TYPE_CHECKING:
     import ssl
@@ -38,6 +39,7 @@ __all__ = ["Counters", "Server"]
 log = logging.getLogger("smtpx.server")
 session_log = logging.getLogger("smtpx.session")
 
+_INTERNET = (socket.AF_INET, socket.AF_INET6)
 _GRACE = 30.0  # seconds that stop() gives to what is in flight
 _LAST_WORDS = 5.0  # and to the last replies after that
 
@@ -86,22 +88,26 @@ class Server:
         limits: Limits | None = None,
         sockets: Sequence[socket.socket] | None = None,
     ) -> None:
+        self.limits = limits or Limits()
+        self._storage: LocalStorage | None = None
         if handler is None:
             if environment is None:
                 raise ConfigurationError("give Server an environment, a handler, or both")
-            handler = LocalHandler(environment)
+            self._storage = LocalStorage()
+            checks = self.limits.password_checks
+            handler = LocalHandler(environment, self._storage, password_checks=checks)
         if sockets is not None and listeners is not None and len(sockets) != len(listeners):
             raise ConfigurationError(f"{len(sockets)} sockets need as many listeners, not {len(listeners)}")
         self.environment = environment
         self.handler = handler
         self.extensions = tuple(extensions)
-        self.limits = limits or Limits()
         self.listeners: list[Listener] = list(listeners or ())
         self.counters = Counters()
         self._asked_listeners = None if listeners is None else tuple(listeners)
         self._sockets = None if sockets is None else tuple(sockets)
         self._tls = tls
         self._tls_usable = tls is not None and tls_context.usable(tls)
+        self._listening_tls: ssl.SSLContext | None = None
         self._servers: list[asyncio.Server] = []
         self._paths: list[Path] = []
         self._connections: set[Connection] = set()
@@ -137,6 +143,8 @@ class Server:
         """
         context = tls_context.server_context(cert, key)
         self._tls, self._tls_usable = context, True
+        if self._listening_tls is not None:
+            tls_context.swap(self._listening_tls, context)
 
     async def start(self) -> None:
         """Listen, and return.
@@ -157,9 +165,12 @@ class Server:
                         f"the service {listener.service} needs a certificate:"
                         " call load_certificate() or give tls="
                     )
+            self._listening_tls = self._tls
             self._executor = ThreadPoolExecutor(self.limits.password_checks, "smtpx-password")
             self._stopped, self._empty = asyncio.Event(), asyncio.Event()
             self._empty.set()
+            if self._storage is not None:
+                await self._storage.open()
             self.listeners = [_located(listener, socks[0]) for listener, socks in bound]
             for listener, socks in bound:
                 desk = self._desk(listener, self._executor)
@@ -206,10 +217,13 @@ class Server:
         def connect() -> Connection:
             return Connection(self, desk, loop)
 
-        if sock.family in (socket.AF_INET, socket.AF_INET6):
-            server = await loop.create_server(connect, sock=sock, backlog=1024)
-        else:
-            server = await loop.create_unix_server(connect, sock=sock, backlog=1024)
+        # A client in its handshake holds no place among the connections, and no longer than its timeout.
+        context = self._listening_tls if desk.service == "submissions" else None
+        timeout = None if context is None else self.limits.handshake_timeout
+        create = loop.create_server if sock.family in _INTERNET else loop.create_unix_server
+        # asyncio's backlog is also how often it accepts in a row: with no descriptor left it would log each.
+        server = await create(connect, sock=sock, backlog=1, ssl=context, ssl_handshake_timeout=timeout)
+        sock.listen(BACKLOG)
         self._servers.append(server)
 
     async def stop(self, grace: float = _GRACE) -> None:
@@ -233,6 +247,9 @@ class Server:
         self._paths.clear()
         if self._executor is not None:
             self._executor.shutdown(wait=False, cancel_futures=True)
+        if self._storage is not None:
+            await self._storage.close()
+        self._listening_tls = None
         stopped, self._stopped = self._stopped, None
         stopped.set()
 
@@ -307,7 +324,7 @@ async def _reached(event: asyncio.Event, seconds: float) -> bool:
 
 def _located(listener: Listener, sock: socket.socket) -> Listener:
     """Return the listener with the port that the system gave."""
-    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+    if sock.family not in _INTERNET:
         return listener
     host, port = sock.getsockname()[:2]
     return replace(listener, host=listener.host or host, port=port)

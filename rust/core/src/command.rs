@@ -124,15 +124,21 @@ pub struct Command {
 /// `MAIL FROM: <a@b>`, `MAIL FROM:a@b`, more spaces than one, spaces at the end.
 pub fn parse_command(line: &[u8], strict: bool) -> Result<Command> {
     let line = line.strip_suffix(b"\r\n").unwrap_or(line);
-    // A CR or LF inside would be one command to us and two to another.
-    if let Some(at) = memchr::memchr3(b'\r', b'\n', 0, line) {
+    let verb = Verb::of(line);
+    // A CR or LF inside would be one command to us and two to another; a NUL ends a string for whoever is
+    // written in C. Inside an address it is the address's fault.
+    let forbidden = match verb {
+        Some(Verb::Mail | Verb::Rcpt) => memchr::memchr2(b'\r', b'\n', line),
+        _ => memchr::memchr3(b'\r', b'\n', 0, line),
+    };
+    if let Some(at) = forbidden {
         return Err(Error::new(ErrorKind::BadOctet, at));
     }
-    let verb = Verb::of(line).ok_or(Error::new(ErrorKind::UnknownCommand, 0))?;
+    let verb = verb.ok_or(Error::new(ErrorKind::UnknownCommand, 0))?;
     let mut rest = Rest { line, at: verb.name().len(), strict };
     let mut command = Command { verb, arg: String::new(), param: String::new(), params: Vec::new() };
     match verb {
-        Verb::Mail | Verb::Rcpt => rest.envelope(&mut command)?,
+        Verb::Mail | Verb::Rcpt => rest.envelope(&mut command).map_err(|error| nul_or(error, line))?,
         Verb::Helo | Verb::Ehlo => {
             let (at, name) = rest.word()?;
             if strict {
@@ -157,6 +163,14 @@ pub fn parse_command(line: &[u8], strict: bool) -> Result<Command> {
         Verb::Data | Verb::Rset | Verb::Quit | Verb::Starttls => rest.end()?,
     }
     Ok(command)
+}
+
+/// The fault of an envelope: a NUL, unless the address itself is at fault.
+fn nul_or(error: Error, line: &[u8]) -> Error {
+    match memchr::memchr(0, line) {
+        Some(at) if error.enhanced.starts_with("5.5") => Error::new(ErrorKind::BadOctet, at),
+        _ => error,
+    }
 }
 
 /// An argument that is no domain is a bad argument, not a bad mailbox.
@@ -206,12 +220,12 @@ impl<'a> Rest<'a> {
         Ok((at, word))
     }
 
-    /// All that is left, and its offset.
+    /// All that is left without the spaces around it, and its offset.
     fn text(&mut self) -> (usize, &'a [u8]) {
-        self.space();
-        let (at, left) = (self.at, self.left());
+        let at = self.at + self.left().iter().take_while(|&&octet| octet == b' ').count();
+        let text = self.line[at..].trim_ascii_end();
         self.at = self.line.len();
-        (at, if self.strict { left } else { left.trim_ascii_end() })
+        (at, text)
     }
 
     /// `FROM:<path>` or `TO:<path>`, then parameters.

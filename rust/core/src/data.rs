@@ -196,14 +196,26 @@ impl DataDecoder {
         (block.len(), false)
     }
 
-    /// The exact way: octet by octet.
+    /// The exact way: octet by octet where one matters, the text between them in runs.
     fn take_any(&mut self, block: &[u8]) -> (usize, bool) {
-        for (index, &octet) in block.iter().enumerate() {
-            if self.step(octet) {
-                return (index + 1, true);
+        let mut at = 0;
+        while at < block.len() {
+            let rest = &block[at..];
+            let run = match self.place {
+                Place::Text => memchr::memchr3(b'\r', b'\n', 0, rest).unwrap_or(rest.len()),
+                _ => 0,
+            };
+            if run > 0 {
+                self.content.put(&rest[..run]);
+                at += run;
+            } else {
+                at += 1;
+                if self.step(rest[0]) {
+                    return (at, true);
+                }
             }
         }
-        (block.len(), false)
+        (at, false)
     }
 
     /// Takes one octet; true at the end of the content.
@@ -257,7 +269,7 @@ pub struct ChunkDecoder {
 
 impl ChunkDecoder {
     /// `binary`: BODY=BINARYMIME, byte-exact, NUL allowed. `limit`: octets of content.
-    pub const fn new(_newlines: Newlines, binary: bool, limit: usize) -> Self {
+    pub const fn new(binary: bool, limit: usize) -> Self {
         Self { binary, content: Content::new(limit), remaining: 0, cr: false }
     }
 
@@ -326,6 +338,9 @@ impl ChunkDecoder {
 /// `block` up to a CR at its end, if it is not empty and has neither NUL nor a CR or LF outside a CRLF.
 fn clean_lines(block: &[u8]) -> Option<&[u8]> {
     let block = block.strip_suffix(b"\r").unwrap_or(block);
+    if block.ends_with(b"\r") {
+        return None;
+    }
     let first = *block.first()?;
     // No branch inside: compiled to vector instructions.
     let flaws = block.iter().zip(&block[1..]).fold(

@@ -222,11 +222,13 @@ impl ReplyDecoder {
         Ok(())
     }
 
+    /// Names the limit that is crossed first: where the input was split must not matter.
     fn check_limits(&self, line: usize) -> Result<()> {
-        if line > self.max_line {
+        let room = self.max_reply.saturating_sub(self.taken);
+        if line > self.max_line && self.max_line <= room {
             return Err(Error::new(ErrorKind::ReplyLineTooLong, self.taken + self.max_line));
         }
-        if self.taken + line > self.max_reply {
+        if line > room {
             return Err(Error::new(ErrorKind::ReplyTooLong, self.max_reply));
         }
         Ok(())

@@ -101,7 +101,7 @@ impl EngineConfig {
                 auth_failures: max_auth_failures,
             },
         };
-        let config = Config::frozen(settings).map_err(|error| Refused::Response.error(py, &error))?;
+        let config = Config::frozen(settings).map_err(|error| Refused::Command.error(py, &error))?;
         Ok(Self(Arc::new(config)))
     }
 }

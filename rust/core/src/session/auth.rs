@@ -51,19 +51,21 @@ impl Session {
 
     /// 235 logs in; 535 is a failed login, and the last that is let pass ends the session (HOSTILE 59).
     pub(super) fn auth_answered(&mut self, reply: Option<&Reply>) -> Option<Event> {
+        let code = reply.map_or(535, Reply::code);
+        if code != 235 && code != 535 {
+            if let Some(event) = self.count_error() {
+                return Some(event);
+            }
+        }
         let event = self.say(Verdict::Canned(replies::BAD_CREDENTIAL), reply);
-        match reply.map_or(535, Reply::code) {
-            235 => {
-                self.authenticated = true;
-                self.state = self.resting();
+        if code == 235 {
+            self.authenticated = true;
+            self.state = self.resting();
+        } else if code == 535 {
+            self.auth_failures += 1;
+            if self.auth_failures >= self.config.settings.limits.auth_failures {
+                return Some(self.close("too many failed logins"));
             }
-            535 => {
-                self.auth_failures += 1;
-                if self.auth_failures >= self.config.settings.limits.auth_failures {
-                    return Some(self.close("too many failed logins"));
-                }
-            }
-            _ => self.errors += 1,
         }
         event
     }

@@ -97,7 +97,7 @@ impl Session {
         if self.config.settings.newlines == Newlines::Reject && (bare_cr || !ended) {
             return Err(BadLine::Ambiguous);
         }
-        if bare_cr || memchr(0, text).is_some() {
+        if bare_cr {
             return Err(BadLine::Control);
         }
         Ok(text)
@@ -110,7 +110,9 @@ impl Session {
                     self.close_with(Verdict::Canned(replies::WRONG_PROTOCOL), "HTTP on an SMTP port"),
                 );
             }
-            return self.refuse(Verdict::Canned(replies::UNKNOWN_COMMAND), line);
+            let nul = memchr(0, line).is_some();
+            let refusal = if nul { replies::CONTROL_IN_LINE } else { replies::UNKNOWN_COMMAND };
+            return self.refuse(Verdict::Canned(refusal), line);
         };
         if verb == Verb::Bdat {
             return self.bdat(line);
@@ -120,7 +122,7 @@ impl Session {
         }
         let command = match parse_command(line, self.config.settings.strict) {
             Ok(command) => command,
-            Err(error) => return self.refuse(Verdict::Error(error), line),
+            Err(error) => return self.refuse_command(verb, Verdict::Error(error), line),
         };
         if verb == Verb::Auth {
             return self.auth(&command, line);
@@ -139,12 +141,19 @@ impl Session {
                 self.send(Verdict::Canned(replies::TOO_MANY_RECIPIENTS));
                 return None;
             }
-            Err(refusal) => return self.refuse(refusal, line),
+            Err(refusal) => return self.refuse_command(verb, refusal, line),
         };
         if self.decides(verb) || verb == Verb::Starttls {
             return Some(self.raise(command, line, verdict));
         }
         self.carry_out(command, verdict, None, more)
+    }
+
+    fn refuse_command(&mut self, verb: Verb, refusal: Verdict, line: &[u8]) -> Option<Event> {
+        if verb == Verb::Rcpt && self.state == State::Mail {
+            self.state = State::Refused;
+        }
+        self.refuse(refusal, line)
     }
 
     /// What the table, and what is offered at all, says against the verb.
@@ -219,6 +228,9 @@ impl Session {
         if !command.arg.is_ascii() && !transaction.typed.smtputf8 {
             return Err(Verdict::Canned(replies::RECIPIENT_NEEDS_UTF8));
         }
+        if !transaction.typed.smtputf8 && command.params.iter().any(|param| !param.value.is_ascii()) {
+            return Err(Verdict::Canned(replies::PARAMETER_NEEDS_UTF8));
+        }
         if transaction.message.recipients.len() >= self.config.settings.limits.recipients {
             return Err(Verdict::Canned(replies::TOO_MANY_RECIPIENTS));
         }
@@ -254,7 +266,12 @@ impl Session {
 
     fn turned_down(&mut self, command: &Command, verdict: Verdict, refusal: &Reply) -> Option<Event> {
         match command.verb {
-            Verb::Mail => self.transaction = None,
+            Verb::Mail => {
+                self.transaction = None;
+                if let Some(event) = self.count_error() {
+                    return Some(event);
+                }
+            }
             Verb::Rcpt => {
                 if self.state == State::Mail {
                     self.state = State::Refused;
@@ -331,7 +348,7 @@ impl Session {
 enum BadLine {
     /// A bare CR or LF, where those are refused.
     Ambiguous,
-    /// A CR inside, or a NUL.
+    /// A CR inside.
     Control,
 }
 

@@ -2,7 +2,7 @@
 
 use crate::command::Verb;
 use crate::data::Newlines;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::reply::Reply;
 
 /// Limits of one session; the defaults are those that HOSTILE.md's rows name.
@@ -125,8 +125,13 @@ impl Config {
     /// Freezes the settings.
     ///
     /// # Errors
-    /// Where a text of the settings holds a CR, LF or NUL and so would break the framing of a reply.
+    /// Where a text of the settings holds a CR, LF or NUL and so would break the framing of a reply; or the host
+    /// name is no one word, so that the banner would give another.
     pub fn frozen(settings: Settings) -> Result<Self, Error> {
+        let word = |name: &str| !name.is_empty() && !name.contains(char::is_whitespace);
+        if !word(&settings.hostname) {
+            return Err(Error::new(ErrorKind::BadDomain, 0));
+        }
         let banner = format!("{} {}", settings.hostname, settings.greeting);
         Ok(Self {
             banner: Framed::new(220, vec![banner.trim_end().to_owned()])?,

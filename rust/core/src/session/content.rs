@@ -103,7 +103,7 @@ impl Session {
 
     pub(super) fn start_chunk(&mut self, command: &Command) -> Option<Event> {
         let settings = &self.config.settings;
-        let (newlines, limit) = (settings.newlines, settings.limits.message_size);
+        let limit = settings.limits.message_size;
         let size = size_of(command);
         let binary = self.body() == Body::BinaryMime;
         let Some(transaction) = &mut self.transaction else {
@@ -117,7 +117,7 @@ impl Session {
         }
         transaction
             .chunks
-            .get_or_insert_with(|| Box::new(ChunkDecoder::new(newlines, binary, limit)))
+            .get_or_insert_with(|| Box::new(ChunkDecoder::new(binary, limit)))
             .start_chunk(size);
         self.state = State::Chunks;
         let last = !command.param.is_empty();

@@ -425,9 +425,8 @@ impl Session {
 
     /// Refuses a line: counted as an error, and the end of a session that makes too many (HOSTILE 33).
     fn refuse(&mut self, verdict: Verdict, line: &[u8]) -> Option<Event> {
-        self.errors += 1;
-        if self.errors >= self.config.settings.limits.errors && !self.state.has_recipient() {
-            return Some(self.close_with(Verdict::Canned(replies::TOO_MANY_ERRORS), "too many errors"));
+        if let Some(event) = self.count_error() {
+            return Some(event);
         }
         if self.config.settings.decide_errors {
             self.pending = Some(Pending::Refusal(verdict));
@@ -435,6 +434,14 @@ impl Session {
         }
         self.send(verdict);
         None
+    }
+
+    fn count_error(&mut self) -> Option<Event> {
+        self.errors += 1;
+        if self.errors < self.config.settings.limits.errors || self.state.has_recipient() {
+            return None;
+        }
+        Some(self.close_with(Verdict::Canned(replies::TOO_MANY_ERRORS), "too many errors"))
     }
 
     fn close_with(&mut self, verdict: Verdict, reason: &'static str) -> Event {

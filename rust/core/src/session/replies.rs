@@ -58,6 +58,8 @@ pub const SENDER_UNQUALIFIED: Canned = Canned("501 5.1.7 The sender needs a doma
 pub const RECIPIENT_NEEDS_UTF8: Canned =
     Canned("553 5.6.7 A non-ASCII recipient needs the SMTPUTF8 parameter\r\n");
 pub const RECIPIENT_UNQUALIFIED: Canned = Canned("501 5.1.3 The recipient needs a domain\r\n");
+pub const PARAMETER_NEEDS_UTF8: Canned =
+    Canned("501 5.5.4 A non-ASCII value needs the SMTPUTF8 parameter\r\n");
 pub const TOO_MANY_RECIPIENTS: Canned = Canned("452 4.5.3 Too many recipients\r\n");
 
 pub const CONTENT_BARE_NEWLINE: Canned =
