@@ -26,6 +26,10 @@ from benches import peers, publish
 CONNECTIONS = 10_000
 OTHER_CLIENTS_MESSAGES = 100
 
+CLIENT_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+CLIENT_TLS.check_hostname = False
+CLIENT_TLS.verify_mode = ssl.CERT_NONE
+
 
 def measure(name: str, count: int, certificate: tuple[str, str] | None) -> float:
     """Return KiB a connection of a server that holds this many."""
@@ -41,39 +45,36 @@ def measure(name: str, count: int, certificate: tuple[str, str] | None) -> float
 
 
 def connect(port: int, *, tls: bool) -> socket.socket:
-    """Open a connection, say EHLO and leave it idle."""
+    """Open a connection, say EHLO (over TLS: after STARTTLS, again) and leave it idle."""
     connection = socket.create_connection((peers.HOST, port), timeout=30)
-    if tls:
-        connection = _client_context().wrap_socket(connection)
-    assert connection.recv(4096).startswith(b"220")
+    _await(connection, b"220 ")
     connection.sendall(b"EHLO idle.example\r\n")
-    reply = b""
-    while b"\n250 " not in reply:
-        reply += connection.recv(4096)
+    _await(connection, b"\n250 ")
+    if tls:
+        connection.sendall(b"STARTTLS\r\n")
+        _await(connection, b"220 ")
+        connection = CLIENT_TLS.wrap_socket(connection)
+        connection.sendall(b"EHLO idle.example\r\n")
+        _await(connection, b"\n250 ")
     return connection
+
+
+def _await(connection: socket.socket, last: bytes) -> None:
+    reply = b""
+    while last not in reply:
+        octets = connection.recv(4096)
+        if not octets:
+            raise ConnectionError(f"the server closed after {reply!r}")
+        reply += octets
 
 
 def serve_another(server: peers.Peer, *, tls: bool) -> None:
     """Send messages over one more connection: the server is not held up by the idle ones."""
-    client: smtplib.SMTP
-    if tls:
-        client = smtplib.SMTP_SSL(peers.HOST, server.port, timeout=30, context=_client_context())
-    else:
-        client = smtplib.SMTP(peers.HOST, server.port, timeout=30)
-    with client:
+    with smtplib.SMTP(peers.HOST, server.port, timeout=30) as client:
+        if tls:
+            client.starttls(context=CLIENT_TLS)
         for _ in range(OTHER_CLIENTS_MESSAGES):
-            if tls:
-                client.noop()  # submissions asks for a login before mail
-                client.ehlo()
-            else:
-                client.sendmail("a@b.example", ["c@d.example"], b"Subject: x\r\n\r\nhi\r\n")
-
-
-def _client_context() -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
+            client.sendmail("a@b.example", ["c@d.example"], b"Subject: x\r\n\r\nhi\r\n")
 
 
 def self_signed(directory: Path) -> tuple[str, str]:

@@ -115,7 +115,7 @@ async def _serve_smtpx(tls: tuple[str, str] | None) -> None:
             """Take it and forget it."""
 
     limits = smtpx.Limits(connections=20_000, connections_per_address=20_000)
-    listener = smtpx.Listener("submissions" if tls else "smtp", HOST, 0)
+    listener = smtpx.Listener("smtp", HOST, 0)
     server = smtpx.Server(handler=Drop(), listeners=[listener], limits=limits)
     if tls:
         server.load_certificate(*tls)
