@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -15,9 +16,16 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
+from smtpx.accounts import AccountFile
+from smtpx.certificate import make_certificate
+from smtpx.environment import Account
+from smtpx.storage import LocalStorage
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from smtpx.mail import MailTx
 
 PATIENCE = 60.0  # seconds before a test is given up; none waits that long when all is well
 
@@ -151,3 +159,85 @@ def submit(port: int, certificate: Path, user: str, password: str, to: str, data
     with smtplib.SMTP_SSL("127.0.0.1", port, context=context, timeout=PATIENCE) as client:
         client.login(user, password)
         client.sendmail(user, [to], data)
+
+
+CONFIG = """\
+hostname = "mail.example.org"
+spool = "spool"
+accounts = "accounts.toml"
+[tls]
+certificate = "certificate.pem"
+key = "key.pem"
+[[listener]]
+service = "smtp"
+host = "127.0.0.1"
+port = 0
+[[listener]]
+service = "submissions"
+host = "127.0.0.1"
+port = 0
+[domains."example.org"]
+[log]
+format = "json"
+"""
+JOE, SECRET = "joe@example.org", "correct horse"
+
+
+class Site:
+    """The files of a server, and the server once it runs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.config = folder / "smtpx.toml"
+        self.certificate, self.key = folder / "certificate.pem", folder / "key.pem"
+        self.accounts = AccountFile(folder / "accounts.toml")
+        self.config.write_text(CONFIG, encoding="utf-8")
+        make_certificate(self.certificate, self.key)
+        self.add("joe", SECRET)
+        (folder / "spool").mkdir()
+        self.served: Served
+        self.smtp = self.submissions = 0
+
+    def add(self, local: str, password: str) -> None:
+        self.accounts.add(Account.create("", local, "example.org", password, rounds=4))
+
+    def change(self, old: str, new: str) -> None:
+        text = self.config.read_text(encoding="utf-8")
+        assert old in text
+        self.config.write_text(text.replace(old, new), encoding="utf-8")
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        with serve(self.config) as self.served:
+            self.smtp, self.submissions = self.ports()
+            yield
+
+    def ports(self) -> tuple[int, int]:
+        """Wait until it listens."""
+        smtp = self.served.event("listening", service="smtp")
+        return smtp["port"], self.served.event("listening", service="submissions")["port"]
+
+    def reload(self) -> None:
+        self.served.send_signal(signal.SIGHUP)
+        self.served.event("reload")
+
+    def fail_to_reload(self) -> str:
+        self.served.send_signal(signal.SIGHUP)
+        return self.served.error()
+
+    def client(self) -> smtplib.SMTP:
+        return smtplib.SMTP("127.0.0.1", self.smtp, timeout=PATIENCE)
+
+    def log_in(self, local: str = "joe", password: str = SECRET) -> None:
+        user = f"{local}@example.org"
+        submit(self.submissions, self.certificate, user, password, user, "Subject: x\n\n")
+
+    def certificate_shown(self) -> str:
+        return ssl.get_server_certificate(("127.0.0.1", self.submissions), timeout=PATIENCE)
+
+    def kept(self) -> list[MailTx]:
+        async def read() -> list[MailTx]:
+            async with LocalStorage(self.folder / "spool") as storage:
+                return await storage.mail_load_all()
+
+        return asyncio.run(read())

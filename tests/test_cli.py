@@ -221,6 +221,14 @@ def test_a_password_that_bcrypt_would_cut_or_that_is_none_is_refused(
     assert told in ended.stderr
 
 
+def test_an_account_of_a_domain_that_the_configuration_lacks_is_refused(
+    config: Path, accounts: AccountFile
+) -> None:
+    ended = smtpx("account", "add", "ann@example.net", "--config", config, "--password-stdin", stdin="x\n")
+    assert ended.returncode == 1
+    assert 'is of no domain here: add [domains."example.net"] first' in ended.stderr
+
+
 def test_an_address_without_a_domain_is_refused(accounts: AccountFile) -> None:
     ended = smtpx("account", "add", "ann", "--accounts", accounts.path, "--password-stdin", stdin="x\n")
     assert ended.returncode == 2

@@ -29,13 +29,25 @@ if TYPE_CHECKING:
     from smtpx.mail import MailTx
     from smtpx.session import Session
 
-__all__ = ["App", "build_environment", "run"]
+__all__ = ["App", "build_domains", "build_environment", "run"]
 
 _logger = logging.getLogger("smtpx.app")
 
 _RELOAD, _STOP = "reload", "stop"
 
 _Place: TypeAlias = tuple[Listener, list[socket.socket]]
+
+
+def build_domains(config: Config) -> Environment:
+    """Make the environment of a configuration, without the accounts."""
+    primary = Domain(config.hostname)
+    virtual = {}
+    for name, settings in config.domains.items():
+        domain = primary if name.lower() == config.hostname.lower() else Domain(name)
+        domain.aliases.update({local: list(members) for local, members in settings.aliases.items()})
+        if domain is not primary:
+            virtual[name] = domain
+    return Environment(primary, virtual)
 
 
 def build_environment(config: Config) -> Environment:
@@ -45,14 +57,7 @@ def build_environment(config: Config) -> Environment:
         ConfigurationError: the account file has a fault, or an account's domain is not configured.
 
     """
-    primary = Domain(config.hostname)
-    virtual = {}
-    for name, settings in config.domains.items():
-        domain = primary if name.lower() == config.hostname.lower() else Domain(name)
-        domain.aliases.update({local: list(members) for local, members in settings.aliases.items()})
-        if domain is not primary:
-            virtual[name] = domain
-    environment = Environment(primary, virtual)
+    environment = build_domains(config)
     AccountFile(config.accounts).fill(environment)
     return environment
 
@@ -126,6 +131,7 @@ class App:
                 try:
                     while await self._asked.get() == _RELOAD:
                         await self._reload()
+                    _logger.info("stopping", extra={"event": "stop"})
                     systemd.notify("STOPPING=1")
                 finally:
                     _close(self._places)

@@ -14,10 +14,10 @@ from rich.text import Text
 
 from smtpx import __version__, config
 from smtpx.accounts import AccountFile
-from smtpx.app import App, build_environment, run
+from smtpx.app import App, build_domains, build_environment, run
 from smtpx.demo import demo
 from smtpx.environment import Account
-from smtpx.errors import SMTPError
+from smtpx.errors import ConfigurationError, SMTPError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,12 +147,19 @@ StdinOption: TypeAlias = Annotated[
 AddressArgument: TypeAlias = Annotated[str, typer.Argument(metavar="ADDRESS", help="As joe@example.org")]
 
 
-def _account_file(path: Path | None, accounts: Path | None) -> AccountFile:
+def _account_file(path: Path | None, accounts: Path | None, added: str = "") -> AccountFile:
+    """Return the account file; an address to add must be of one of the configured domains."""
     if path is not None and accounts is not None:
         raise typer.BadParameter("--config and --accounts name the same thing: leave one out")
-    if accounts is None:
-        accounts = config.load(path or config.DEFAULT_PATH, files=False).accounts
-    return AccountFile(accounts)
+    if accounts is not None:
+        return AccountFile(accounts)
+    path = path or config.DEFAULT_PATH
+    settings = config.load(path, files=False)
+    if added and build_domains(settings).domain_of(added) is None:
+        # In the file it would stop the server from reading any account.
+        domain = added.rpartition("@")[2]
+        raise ConfigurationError(f'{path}: {added} is of no domain here: add [domains."{domain}"] first')
+    return AccountFile(settings.accounts)
 
 
 def _password(from_stdin: bool) -> str:
@@ -185,7 +192,7 @@ def add(
 ) -> None:
     """Add an account."""
     with _told():
-        file = _account_file(config_path, accounts)
+        file = _account_file(config_path, accounts, address)
         file.add(_make(address, name, _password(password_stdin)))
     typer.echo(f"added {address}")
 
