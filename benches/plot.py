@@ -30,7 +30,7 @@ def draw(results: dict[str, dict[str, Sample]], path: Path) -> None:
         bars = axes.barh(names, values, color=colours)
         axes.bar_label(bars, [f"{value:,.0f}" for value in values], padding=4)
         axes.set_title(load, loc="left", fontweight="bold", fontsize=10)
-        axes.set_xlim(0, max(values) * 1.15)
+        axes.set_xlim(0, max(values) * 1.2)
         axes.xaxis.set_visible(False)
         axes.spines[["top", "right", "bottom"]].set_visible(False)
         axes.tick_params(left=False)
