@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ssl
+import subprocess
+import sys
 import warnings
 from typing import TYPE_CHECKING
 
@@ -15,7 +17,7 @@ from tests.peer import Peer
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.live import Live, LiveServers
+    from tests.live import Certificate, Live, LiveServers
 
 pytestmark = pytest.mark.usefixtures("each_loop")
 
@@ -179,3 +181,35 @@ def test_a_new_certificate_serves_new_sessions_and_leaves_the_open_ones(
     old.command("NOOP", "250 2.0.0")
     with pytest.raises(ssl.SSLCertVerificationError):
         live.connect()
+
+
+STOPPING = """
+import asyncio, socket, sys
+import smtpx
+
+async def main():
+    listener = smtpx.Listener("submissions", "127.0.0.1", 0)
+    server = smtpx.Server(handler=smtpx.Handler(), listeners=[listener])
+    server.load_certificate(*sys.argv[2:])
+    await server.start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.listeners[0].port)
+    other = socket.create_connection(("127.0.0.1", server.listeners[0].port))
+    await asyncio.sleep(0.2)  # the server is waiting for a ClientHello by now, and if not, no harm is done
+    await server.stop(0.2)
+
+if sys.argv[1] == "uvloop":
+    import uvloop
+    factory = uvloop.new_event_loop
+else:
+    factory = asyncio.new_event_loop
+with asyncio.Runner(loop_factory=factory) as runner:
+    runner.run(main())
+"""
+
+
+def test_h106_a_handshake_that_stalls_does_not_hold_up_the_end_of_the_process(
+    certificate: Certificate, request: pytest.FixtureRequest
+) -> None:
+    loop = request.node.callspec.params["each_loop"]
+    command = [sys.executable, "-c", STOPPING, loop, str(certificate.path), str(certificate.key)]
+    subprocess.run(command, timeout=20, check=True)
