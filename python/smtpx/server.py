@@ -8,11 +8,12 @@ import itertools
 import logging
 import os
 import socket
+import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from smtpx import tls as tls_context
 from smtpx.connection import Connection
@@ -114,6 +115,7 @@ class Server:
         self._addresses: Counter[str] = Counter()
         self._session_ids = itertools.count(1)
         self._executor: ThreadPoolExecutor | None = None
+        self._accepting = False
         self._empty: asyncio.Event | None = None
         self._stopped: asyncio.Event | None = None
 
@@ -166,6 +168,7 @@ class Server:
                         " call load_certificate() or give tls="
                     )
             self._listening_tls = self._tls
+            self._accepting = True
             self._executor = ThreadPoolExecutor(self.limits.password_checks, "smtpx-password")
             self._stopped, self._empty = asyncio.Event(), asyncio.Event()
             self._empty.set()
@@ -220,9 +223,16 @@ class Server:
         # A client in its handshake holds no place among the connections, and no longer than its timeout.
         context = self._listening_tls if desk.service == "submissions" else None
         timeout = None if context is None else self.limits.handshake_timeout
-        create = loop.create_server if sock.family in _INTERNET else loop.create_unix_server
+        options: dict[str, Any] = {"ssl": context, "ssl_handshake_timeout": timeout}
         # asyncio's backlog is also how often it accepts in a row: with no descriptor left it would log each.
-        server = await create(connect, sock=sock, backlog=1, ssl=context, ssl_handshake_timeout=timeout)
+        options["backlog"] = 1
+        if sock.family in _INTERNET:
+            server = await loop.create_server(connect, sock=sock, **options)
+        else:
+            if sys.version_info >= (3, 13):
+                # What we bound is ours to remove; what was handed in is not, nor asyncio's.
+                options["cleanup_socket"] = False
+            server = await loop.create_unix_server(connect, sock=sock, **options)
         sock.listen(BACKLOG)
         self._servers.append(server)
 
@@ -230,8 +240,7 @@ class Server:
         """Listen no more; let what is in flight finish for ``grace`` seconds; close the rest with 421."""
         if self._stopped is None or self._empty is None:
             return
-        for server in self._servers:
-            server.close()
+        await self._accept_no_more()
         for path in self._paths:
             path.unlink(missing_ok=True)
         for connection in list(self._connections):
@@ -252,6 +261,20 @@ class Server:
         self._listening_tls = None
         stopped, self._stopped = self._stopped, None
         stopped.set()
+
+    async def _accept_no_more(self) -> None:
+        loop = asyncio.get_running_loop()
+        for server in self._servers:
+            for sock in server.sockets:
+                # asyncio drops, without closing it, a connection that it has accepted in the turn in which its
+                # server is closed: so accept none, and let those that are on their way arrive.
+                with contextlib.suppress(NotImplementedError):
+                    loop.remove_reader(sock.fileno())
+        for _ in range(3):
+            await asyncio.sleep(0)
+        self._accepting = False
+        for server in self._servers:
+            server.close()
 
     async def serve_forever(self) -> None:
         """Start, unless it runs already, and run until `stop` or until cancelled, which stops it too."""
@@ -280,7 +303,12 @@ class Server:
         address = peer[0] if isinstance(peer, tuple) else None
         limits = self.limits
         crowded = address is not None and self._addresses[address] >= limits.connections_per_address
-        if crowded or len(self._connections) >= limits.connections or self._empty is None:
+        if (
+            crowded
+            or len(self._connections) >= limits.connections
+            or self._empty is None
+            or not self._accepting
+        ):
             self.counters.refused += 1
             return None
         if address is not None:

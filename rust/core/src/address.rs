@@ -3,6 +3,7 @@
 //! Canonical: quoted-pairs undone, quotes kept only where the content is not a dot-string, source routes dropped,
 //! comments stripped; letters keep their case. `%` and `!` mean nothing here: nothing is ever routed on them.
 
+use std::borrow::Cow;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -12,8 +13,9 @@ const MAX_DOMAIN: usize = 255;
 
 /// What an octet may be part of.
 const ATOM: u8 = 1; // atext of RFC 5321, or any octet of UTF-8
-const DOMAIN: u8 = 2; // a letter, a digit, or any octet of UTF-8
+const LABEL: u8 = 2; // a letter, a digit, a hyphen, or any octet of UTF-8
 const QUOTED: u8 = 4; // needs no backslash in a quoted string
+const HOST: u8 = 8; // LABEL and the underscore
 
 static CLASS: [u8; 256] = classes();
 
@@ -23,8 +25,11 @@ const fn classes() -> [u8; 256] {
     loop {
         let utf8 = octet >= 0x80;
         let alphanumeric = octet.is_ascii_alphanumeric();
-        if utf8 || alphanumeric {
-            table[octet as usize] |= DOMAIN;
+        if utf8 || alphanumeric || octet == b'-' {
+            table[octet as usize] |= LABEL | HOST;
+        }
+        if octet == b'_' {
+            table[octet as usize] |= HOST;
         }
         if utf8
             || alphanumeric
@@ -62,20 +67,27 @@ const fn classes() -> [u8; 256] {
     }
 }
 
-const fn is(octet: u8, class: u8) -> bool {
-    CLASS[octet as usize] & class != 0
+/// Where the octets of `class` that stand at `start` end.
+fn run(input: &[u8], start: usize, class: u8) -> usize {
+    let rest = input.get(start..).unwrap_or_default();
+    start + rest.iter().position(|&octet| CLASS[octet as usize] & class == 0).unwrap_or(rest.len())
 }
 
 /// A canonical address: `local@domain`, `local` alone, or the empty null reverse-path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Address(String);
+pub struct Address<'a>(Cow<'a, str>);
 
-impl Address {
+impl<'a> Address<'a> {
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
     pub fn into_string(self) -> String {
+        self.0.into_owned()
+    }
+
+    /// Borrowed where the input is in canonical form already, as it mostly is.
+    pub fn into_text(self) -> Cow<'a, str> {
         self.0
     }
 
@@ -98,14 +110,14 @@ impl Address {
 }
 
 /// The path of MAIL and RCPT, `<...>` and nothing else. A source route is dropped, `<>` is null, `<local>` allowed.
-pub fn parse_path(input: &[u8]) -> Result<Address> {
+pub fn parse_path(input: &[u8]) -> Result<Address<'_>> {
     let (address, end) = scan_path(input, true)?;
     if end == input.len() { Ok(address) } else { Err(Error::new(ErrorKind::TrailingJunk, end)) }
 }
 
 /// The path that `input` starts with, and its octets. Unless `strict`, an address without brackets that ends at a
 /// space is taken too: old scripts and devices send it.
-pub fn scan_path(input: &[u8], strict: bool) -> Result<(Address, usize)> {
+pub fn scan_path(input: &[u8], strict: bool) -> Result<(Address<'_>, usize)> {
     match input.first() {
         Some(b'<') => {}
         None => return Err(Error::new(ErrorKind::Empty, 0)),
@@ -113,7 +125,7 @@ pub fn scan_path(input: &[u8], strict: bool) -> Result<(Address, usize)> {
         Some(_) => return mailbox(input, 0, |next| matches!(next, None | Some(b' '))),
     }
     if input.get(1) == Some(&b'>') {
-        return Ok((Address(String::new()), 2));
+        return Ok((Address(Cow::Borrowed("")), 2));
     }
     let start = if input.get(1) == Some(&b'@') { skip_route(input, 1)? } else { 1 };
     let (address, end) = mailbox(input, start, |next| next == Some(&b'>'))?;
@@ -122,27 +134,30 @@ pub fn scan_path(input: &[u8], strict: bool) -> Result<(Address, usize)> {
 
 /// An address as people write it, without brackets: comments (nested too) and the white space around words are
 /// stripped (RFC 5322 3.2.2 and 4.4), also a comment within a word: `j(x)oe@c.org`. Folded lines are not unfolded.
-pub fn parse_mailbox(input: &[u8]) -> Result<Address> {
+pub fn parse_mailbox(input: &[u8]) -> Result<Address<'_>> {
     if memchr::memchr3(b'(', b' ', b'\t', input).is_none() {
         return whole_mailbox(input);
     }
     let (bare, origins) = strip_comments(input)?;
-    whole_mailbox(&bare).map_err(|error| {
-        let offset = origins.get(error.offset).copied().unwrap_or(input.len());
-        Error { offset, ..error }
-    })
+    match whole_mailbox(&bare) {
+        Ok(Address(text)) => Ok(Address(Cow::Owned(text.into_owned()))),
+        Err(error) => {
+            let offset = origins.get(error.offset).copied().unwrap_or(input.len());
+            Err(Error { offset, ..error })
+        }
+    }
 }
 
 /// A domain or an address literal. An underscore is tolerated: Windows machines greet with it (HELO, EHLO).
 pub fn valid_domain(input: &[u8]) -> Result<()> {
-    let end = domain(input, 0, true)?;
+    let end = domain(input, 0, HOST)?;
     if end < input.len() {
         return Err(unexpected(input, end, ErrorKind::BadDomain));
     }
     text(input, 0, end).map(drop)
 }
 
-fn whole_mailbox(input: &[u8]) -> Result<Address> {
+fn whole_mailbox(input: &[u8]) -> Result<Address<'_>> {
     if input.is_empty() {
         return Err(Error::new(ErrorKind::Empty, 0));
     }
@@ -150,34 +165,40 @@ fn whole_mailbox(input: &[u8]) -> Result<Address> {
 }
 
 /// `local-part ["@" domain]` from `start`, and where it ends; `closes` says what may stand there.
-fn mailbox(input: &[u8], start: usize, closes: impl Fn(Option<&u8>) -> bool) -> Result<(Address, usize)> {
-    let quoted = input.get(start) == Some(&b'"');
-    let (unquoted, local_end) =
-        if quoted { quoted_string(input, start)? } else { (String::new(), dot_string(input, start)?) };
+fn mailbox(input: &[u8], start: usize, closes: impl Fn(Option<&u8>) -> bool) -> Result<(Address<'_>, usize)> {
+    let (rewritten, local_end) = match input.get(start) {
+        Some(b'"') => quoted_string(input, start)?,
+        _ => (None, dot_string(input, start)?),
+    };
     let mut end = local_end;
     let mut expected = ErrorKind::BadLocalPart;
     if input.get(local_end) == Some(&b'@') {
-        end = domain(input, local_end + 1, false)?;
+        end = domain(input, local_end + 1, LABEL)?;
         expected = ErrorKind::BadDomain;
     }
     if !closes(input.get(end)) {
         return Err(unexpected(input, end, expected));
     }
-    // In the common case the canonical form is what stands there.
-    let rest = text(input, if quoted { local_end } else { start }, end)?;
-    Ok((Address(unquoted + rest), end))
+    let address = match rewritten {
+        None => Cow::Borrowed(text(input, start, end)?),
+        Some(local) => Cow::Owned(local + text(input, local_end, end)?),
+    };
+    Ok((Address(address), end))
 }
 
-/// The canonical form of a quoted string, and where it ends.
-fn quoted_string(input: &[u8], start: usize) -> Result<(String, usize)> {
-    let mut content = Vec::new();
-    let mut at = start + 1;
+/// The canonical form of a quoted string, None where it stands there, and where it ends.
+fn quoted_string(input: &[u8], start: usize) -> Result<(Option<String>, usize)> {
+    let mut at = run(input, start + 1, QUOTED);
+    if input.get(at) == Some(&b'"') {
+        let content = text(input, start + 1, at)?;
+        let plain = dot_string(content.as_bytes(), 0) == Ok(content.len());
+        return Ok((plain.then(|| content.to_owned()), at + 1));
+    }
+    let mut content = input[start + 1..at].to_vec();
     loop {
-        let run = at;
-        while input.get(at).is_some_and(|&octet| is(octet, QUOTED)) {
-            at += 1;
-        }
-        content.extend_from_slice(&input[run..at]);
+        let end = run(input, at, QUOTED);
+        content.extend_from_slice(&input[at..end]);
+        at = end;
         match input.get(at) {
             Some(b'"') => break,
             Some(b'\\') => match input.get(at + 1) {
@@ -195,7 +216,7 @@ fn quoted_string(input: &[u8], start: usize) -> Result<(String, usize)> {
     text(input, start, at)?;
     let content = String::from_utf8(content).map_err(|_| Error::new(ErrorKind::BadUtf8, start))?;
     if dot_string(content.as_bytes(), 0) == Ok(content.len()) {
-        return Ok((content, at + 1));
+        return Ok((Some(content), at + 1));
     }
     let mut quoted = String::with_capacity(content.len() + 2);
     quoted.push('"');
@@ -206,7 +227,7 @@ fn quoted_string(input: &[u8], start: usize) -> Result<(String, usize)> {
         quoted.push(character);
     }
     quoted.push('"');
-    Ok((quoted, at + 1))
+    Ok((Some(quoted), at + 1))
 }
 
 /// Atoms with single dots between them, and where they end.
@@ -214,9 +235,7 @@ fn dot_string(input: &[u8], start: usize) -> Result<usize> {
     let mut at = start;
     loop {
         let atom = at;
-        while input.get(at).is_some_and(|&octet| is(octet, ATOM)) {
-            at += 1;
-        }
+        at = run(input, at, ATOM);
         if at == atom {
             return Err(unexpected(input, at, ErrorKind::BadLocalPart));
         }
@@ -228,19 +247,14 @@ fn dot_string(input: &[u8], start: usize) -> Result<usize> {
 }
 
 /// A domain or an address literal, and where it ends.
-fn domain(input: &[u8], start: usize, underscore: bool) -> Result<usize> {
+fn domain(input: &[u8], start: usize, class: u8) -> Result<usize> {
     if input.get(start) == Some(&b'[') {
         return literal(input, start);
     }
     let mut at = start;
     loop {
         let label = at;
-        while input
-            .get(at)
-            .is_some_and(|&octet| is(octet, DOMAIN) || octet == b'-' || underscore && octet == b'_')
-        {
-            at += 1;
-        }
+        at = run(input, at, class);
         if at == label {
             return Err(unexpected(input, at, ErrorKind::BadDomain));
         }
@@ -293,7 +307,7 @@ fn skip_route(input: &[u8], start: usize) -> Result<usize> {
         if input.get(at) != Some(&b'@') {
             return Err(unexpected(input, at, ErrorKind::BadRoute));
         }
-        let end = domain(input, at + 1, false)?;
+        let end = domain(input, at + 1, LABEL)?;
         text(input, at, end)?;
         at = end + 1;
         match input.get(end) {

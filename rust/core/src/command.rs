@@ -1,5 +1,7 @@
 //! One command line to a typed command (RFC 5321 4.1, RFC 3030, RFC 3207, RFC 4954).
 
+use std::borrow::Cow;
+
 use crate::address::{scan_path, valid_domain};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -75,10 +77,8 @@ impl Verb {
     /// The verb that starts `line`, ended by a space, CR, LF or the line's end. Looks at nine octets at most, so it
     /// serves on lines too long to parse.
     pub fn of(line: &[u8]) -> Option<Verb> {
-        let head = &line[..line.len().min(9)];
-        let end = head.iter().position(|octet| matches!(octet, b' ' | b'\r' | b'\n')).unwrap_or(head.len());
-        let word = &head[..end];
-        if let Ok(letters) = <[u8; 4]>::try_from(word) {
+        let ends = |at: usize| matches!(line.get(at), None | Some(b' ' | b'\r' | b'\n'));
+        if let Some(letters) = line.first_chunk::<4>().filter(|_| ends(4)) {
             return Some(match &letters.map(|octet| octet.to_ascii_uppercase()) {
                 b"HELO" => Verb::Helo,
                 b"EHLO" => Verb::Ehlo,
@@ -96,15 +96,25 @@ impl Verb {
                 _ => return None,
             });
         }
-        word.eq_ignore_ascii_case(b"STARTTLS").then_some(Verb::Starttls)
+        let starttls = line.first_chunk::<8>().filter(|_| ends(8))?;
+        starttls.eq_ignore_ascii_case(b"STARTTLS").then_some(Verb::Starttls)
     }
 }
 
 /// An ESMTP parameter: the keyword in upper case, the value as it came ("" for none).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Param {
-    pub key: String,
-    pub value: String,
+pub struct Param<'a> {
+    pub key: Cow<'a, str>,
+    pub value: Cow<'a, str>,
+}
+
+/// Parameters that outlive their line.
+pub fn owned(params: Vec<Param<'_>>) -> Vec<Param<'static>> {
+    let owned = |Param { key, value }: Param<'_>| Param {
+        key: Cow::Owned(key.into_owned()),
+        value: Cow::Owned(value.into_owned()),
+    };
+    params.into_iter().map(owned).collect()
 }
 
 /// A command that is well formed; whether it may come now is the session's question.
@@ -113,16 +123,28 @@ pub struct Param {
 /// decimal (BDAT), or the text (VRFY, EXPN, HELP, NOOP). `param` is AUTH's initial response as it came, or BDAT's
 /// `LAST`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Command {
+pub struct Command<'a> {
     pub verb: Verb,
-    pub arg: String,
-    pub param: String,
-    pub params: Vec<Param>,
+    pub arg: Cow<'a, str>,
+    pub param: Cow<'a, str>,
+    pub params: Vec<Param<'a>>,
+}
+
+impl Command<'_> {
+    /// For one that outlives its line.
+    pub fn into_owned(self) -> Command<'static> {
+        Command {
+            verb: self.verb,
+            arg: Cow::Owned(self.arg.into_owned()),
+            param: Cow::Owned(self.param.into_owned()),
+            params: owned(self.params),
+        }
+    }
 }
 
 /// Parses one line, with its CRLF or without. Unless `strict`, what devices and scripts really send is taken too:
 /// `MAIL FROM: <a@b>`, `MAIL FROM:a@b`, more spaces than one, spaces at the end.
-pub fn parse_command(line: &[u8], strict: bool) -> Result<Command> {
+pub fn parse_command(line: &[u8], strict: bool) -> Result<Command<'_>> {
     let line = line.strip_suffix(b"\r\n").unwrap_or(line);
     let verb = Verb::of(line);
     // A CR or LF inside would be one command to us and two to another; a NUL ends a string for whoever is
@@ -135,8 +157,13 @@ pub fn parse_command(line: &[u8], strict: bool) -> Result<Command> {
         return Err(Error::new(ErrorKind::BadOctet, at));
     }
     let verb = verb.ok_or(Error::new(ErrorKind::UnknownCommand, 0))?;
+    parse_arguments(verb, line, strict)
+}
+
+/// The same for a line that starts with `verb`, without its CRLF, found free of those octets.
+pub fn parse_arguments(verb: Verb, line: &[u8], strict: bool) -> Result<Command<'_>> {
     let mut rest = Rest { line, at: verb.name().len(), strict };
-    let mut command = Command { verb, arg: String::new(), param: String::new(), params: Vec::new() };
+    let mut command = Command { verb, arg: Cow::Borrowed(""), param: Cow::Borrowed(""), params: Vec::new() };
     match verb {
         Verb::Mail | Verb::Rcpt => rest.envelope(&mut command).map_err(|error| nul_or(error, line))?,
         Verb::Helo | Verb::Ehlo => {
@@ -145,20 +172,20 @@ pub fn parse_command(line: &[u8], strict: bool) -> Result<Command> {
                 valid_domain(name)
                     .map_err(|error| Error { offset: at + error.offset, ..bad_argument(error) })?;
             }
-            command.arg = ascii(at, name)?.to_owned();
+            command.arg = Cow::Borrowed(ascii(at, name)?);
             rest.end()?;
         }
         Verb::Auth => {
             let (at, mechanism) = rest.word()?;
-            command.arg = ascii(at, mechanism)?.to_ascii_uppercase();
+            command.arg = uppercase(ascii(at, mechanism)?);
             let (at, response) = rest.text();
-            command.param = ascii(at, response)?.to_owned();
+            command.param = Cow::Borrowed(ascii(at, response)?);
         }
         Verb::Bdat => rest.chunk(&mut command)?,
         Verb::Vrfy | Verb::Expn => rest.name(&mut command)?,
         Verb::Help | Verb::Noop => {
             let (at, text) = rest.text();
-            command.arg = ascii(at, text)?.to_owned();
+            command.arg = Cow::Borrowed(ascii(at, text)?);
         }
         Verb::Data | Verb::Rset | Verb::Quit | Verb::Starttls => rest.end()?,
     }
@@ -229,7 +256,7 @@ impl<'a> Rest<'a> {
     }
 
     /// `FROM:<path>` or `TO:<path>`, then parameters.
-    fn envelope(&mut self, command: &mut Command) -> Result<()> {
+    fn envelope(&mut self, command: &mut Command<'a>) -> Result<()> {
         let keyword: &[u8] = if command.verb == Verb::Mail { b" FROM:" } else { b" TO:" };
         match self.left().get(..keyword.len()) {
             Some(found) if found.eq_ignore_ascii_case(keyword) => self.at += keyword.len(),
@@ -254,7 +281,7 @@ impl<'a> Rest<'a> {
             return self.fail(ErrorKind::Empty);
         }
         self.at += consumed;
-        command.arg = path.into_string();
+        command.arg = path.into_text();
         while let Some(&next) = self.left().first() {
             if next != b' ' {
                 return self.fail(ErrorKind::BadSyntax);
@@ -270,7 +297,7 @@ impl<'a> Rest<'a> {
 
     /// `keyword["=" value]`. The value may hold UTF-8 (RFC 6531 3.3), for the session to allow. RFC 5321 has no `=` in
     /// it; unless strict, one or two at its end pass, as of unescaped base64.
-    fn parameter(&mut self, params: &mut Vec<Param>) -> Result<()> {
+    fn parameter(&mut self, params: &mut Vec<Param<'a>>) -> Result<()> {
         let left = self.left();
         let length = left.iter().position(|octet| matches!(octet, b'=' | b' ')).unwrap_or(left.len());
         let key = &left[..length];
@@ -279,7 +306,7 @@ impl<'a> Rest<'a> {
         if !wellformed {
             return self.fail(ErrorKind::BadParameter);
         }
-        let key: String = utf8(self.at, key)?.to_ascii_uppercase();
+        let key = uppercase(utf8(self.at, key)?);
         if params.iter().any(|param| param.key == key) {
             return self.fail(ErrorKind::DuplicateParameter);
         }
@@ -293,7 +320,7 @@ impl<'a> Rest<'a> {
         } else {
             ""
         };
-        params.push(Param { key, value: value.to_owned() });
+        params.push(Param { key, value: Cow::Borrowed(value) });
         Ok(())
     }
 
@@ -316,26 +343,26 @@ impl<'a> Rest<'a> {
     }
 
     /// `size [LAST]` (RFC 3030 2).
-    fn chunk(&mut self, command: &mut Command) -> Result<()> {
+    fn chunk(&mut self, command: &mut Command<'a>) -> Result<()> {
         let (at, size) = self.word()?;
         let size = utf8(at, size)?;
         // `parse` alone would take a sign.
         if !size.bytes().all(|octet| octet.is_ascii_digit()) || size.parse::<u64>().is_err() {
             return Err(Error::new(ErrorKind::BadChunkSize, at));
         }
-        size.clone_into(&mut command.arg);
+        command.arg = Cow::Borrowed(size);
         if !self.left().trim_ascii_end().is_empty() {
             let (at, last) = self.word()?;
             if !last.eq_ignore_ascii_case(b"LAST") {
                 return Err(Error::new(ErrorKind::BadChunkSize, at));
             }
-            command.param.push_str("LAST");
+            command.param = Cow::Borrowed("LAST");
         }
         self.end()
     }
 
     /// The name that VRFY and EXPN ask for; `SMTPUTF8` behind it is a parameter (RFC 6531 3.7.4.2).
-    fn name(&mut self, command: &mut Command) -> Result<()> {
+    fn name(&mut self, command: &mut Command<'a>) -> Result<()> {
         let (at, text) = self.text();
         let mut name = utf8(at, text)?;
         if let Some(offset) = name.bytes().position(|octet| octet.is_ascii_control()) {
@@ -344,14 +371,22 @@ impl<'a> Rest<'a> {
         if let Some((before, last)) = name.rsplit_once(' ') {
             if last.eq_ignore_ascii_case("SMTPUTF8") {
                 name = before.trim_end();
-                command.params.push(Param { key: last.to_ascii_uppercase(), value: String::new() });
+                command.params.push(Param { key: Cow::Borrowed("SMTPUTF8"), value: Cow::Borrowed("") });
             }
         }
         if name.is_empty() {
             return Err(Error::new(ErrorKind::MissingArgument, at));
         }
-        name.clone_into(&mut command.arg);
+        command.arg = Cow::Borrowed(name);
         Ok(())
+    }
+}
+
+fn uppercase(text: &str) -> Cow<'_, str> {
+    if text.bytes().any(|octet| octet.is_ascii_lowercase()) {
+        Cow::Owned(text.to_ascii_uppercase())
+    } else {
+        Cow::Borrowed(text)
     }
 }
 

@@ -68,7 +68,7 @@ const BAD_XTEXT: Error = Error::new(ErrorKind::BadXtext, 0);
 pub fn mail_params(params: &[Param], offered: &Offered) -> Result<MailParams> {
     let mut mail = MailParams::default();
     for Param { key, value } in params {
-        match key.as_str() {
+        match key.as_ref() {
             "SIZE" => mail.size = Some(size(value)?),
             "BODY" => mail.body = body(value)?,
             "SMTPUTF8" if value.is_empty() => mail.smtputf8 = true,
@@ -94,7 +94,7 @@ pub fn mail_params(params: &[Param], offered: &Offered) -> Result<MailParams> {
 pub fn rcpt_params(params: &[Param], offered: &Offered) -> Result<RcptParams> {
     let mut rcpt = RcptParams::default();
     for Param { key, value } in params {
-        match key.as_str() {
+        match key.as_ref() {
             "NOTIFY" if offered.dsn => rcpt.notify = Some(notify(value)?),
             "ORCPT" if offered.dsn => rcpt.orcpt = Some(orcpt(value)?),
             _ => claimed(key, offered.rcpt_extra)?,

@@ -11,7 +11,8 @@ const ALL: Offered = Offered { dsn: true, auth: true, mail_extra: &[], rcpt_extr
 const NONE: Offered = Offered { dsn: false, auth: false, mail_extra: &[], rcpt_extra: &[] };
 
 fn mail_offered(params: &str, offered: &Offered) -> Result<MailParams, Error> {
-    let command = parse_command(format!("MAIL FROM:<a@b> {params}").as_bytes(), false)?;
+    let line = format!("MAIL FROM:<a@b> {params}");
+    let command = parse_command(line.as_bytes(), false)?;
     mail_params(&command.params, offered)
 }
 
@@ -20,7 +21,8 @@ fn mail(params: &str) -> Result<MailParams, (ErrorKind, u16, &'static str)> {
 }
 
 fn rcpt_offered(params: &str, offered: &Offered) -> Result<RcptParams, Error> {
-    let command = parse_command(format!("RCPT TO:<a@b> {params}").as_bytes(), false)?;
+    let line = format!("RCPT TO:<a@b> {params}");
+    let command = parse_command(line.as_bytes(), false)?;
     rcpt_params(&command.params, offered)
 }
 
@@ -196,7 +198,7 @@ proptest! {
 
     #[test]
     fn any_value_is_typed_or_refused(key in "SIZE|BODY|RET|ENVID|AUTH|NOTIFY|ORCPT", value in any::<String>()) {
-        let params = [smtpx_core::command::Param { key, value }];
+        let params = [smtpx_core::command::Param { key: key.into(), value: value.into() }];
         let _ = (mail_params(&params, &ALL), rcpt_params(&params, &ALL), decode_xtext(&params[0].value));
     }
 }

@@ -6,7 +6,8 @@ use smtpx_core::address::{parse_mailbox, parse_path};
 
 fuzz_target!(|input: &[u8]| {
     if let Ok(address) = parse_mailbox(input) {
-        assert_eq!(parse_path(format!("<{}>", address.as_str()).as_bytes()).as_ref(), Ok(&address));
-        assert_eq!(parse_mailbox(address.as_str().as_bytes()), Ok(address));
+        let path = format!("<{}>", address.as_str());
+        assert_eq!(parse_path(path.as_bytes()).as_ref(), Ok(&address));
+        assert_eq!(parse_mailbox(address.as_str().as_bytes()).as_ref(), Ok(&address));
     }
 });

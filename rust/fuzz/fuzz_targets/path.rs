@@ -11,7 +11,8 @@ fuzz_target!(|input: &[u8]| {
         }
     }
     if let Ok(address) = parse_path(input) {
-        let again = parse_path(format!("<{}>", address.as_str()).as_bytes());
+        let path = format!("<{}>", address.as_str());
+        let again = parse_path(path.as_bytes());
         assert_eq!(again, Ok(address));
     }
 });

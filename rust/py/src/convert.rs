@@ -5,7 +5,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyString, PyType};
-use smtpx_core::command::{Param, Verb};
+use smtpx_core::command::Verb;
 use smtpx_core::error::Error;
 
 /// Octets of a `bytes` or `str` without a copy, of any other buffer with one.
@@ -86,20 +86,35 @@ impl Refused {
 
 static KINDS: PyOnceLock<Vec<Py<PyAny>>> = PyOnceLock::new();
 
-/// The member of `smtpx.status.CommandKind`, which is where Python keeps the numbers.
-pub fn kind(py: Python<'_>, verb: Verb) -> PyResult<Py<PyAny>> {
+/// The member of `smtpx.status.CommandKind`, which is where Python keeps the numbers, for a verb's bit.
+pub fn kind(py: Python<'_>, bit: u16) -> PyResult<Py<PyAny>> {
     let kinds = KINDS.get_or_try_init(py, || {
         let class = py.import("smtpx.status")?.getattr("CommandKind")?;
         Verb::ALL.iter().map(|verb| Ok(class.call1((verb.bit(),))?.unbind())).collect::<PyResult<Vec<_>>>()
     })?;
-    Ok(kinds[verb.index()].clone_ref(py))
+    match Verb::ALL.iter().position(|verb| verb.bit() == bit) {
+        Some(index) => Ok(kinds[index].clone_ref(py)),
+        None => Ok(py.import("smtpx.status")?.getattr("CommandKind")?.call1((bit,))?.unbind()),
+    }
 }
 
-pub fn params<'py>(py: Python<'py>, params: &[Param]) -> PyResult<Bound<'py, PyDict>> {
+/// The keywords that senders use. Kept for good: their hash is computed once, and none is made for a command.
+const KEYWORDS: [&str; 8] = ["SIZE", "BODY", "SMTPUTF8", "RET", "ENVID", "AUTH", "NOTIFY", "ORCPT"];
+
+static KEYS: PyOnceLock<[Py<PyString>; KEYWORDS.len()]> = PyOnceLock::new();
+
+pub fn params<'py, 'a>(
+    py: Python<'py>,
+    params: impl Iterator<Item = (&'a str, &'a str)>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let keys = KEYS.get_or_init(py, || KEYWORDS.map(|keyword| PyString::intern(py, keyword).unbind()));
     let dict = PyDict::new(py);
-    for param in params {
-        // The keywords are few: interned, they cost no allocation.
-        dict.set_item(PyString::intern(py, &param.key), &param.value)?;
+    for (key, value) in params {
+        let value = PyString::new(py, value);
+        match KEYWORDS.iter().position(|keyword| *keyword == key) {
+            Some(index) => dict.set_item(&keys[index], value)?,
+            None => dict.set_item(PyString::new(py, key), value)?,
+        }
     }
     Ok(dict)
 }

@@ -2,6 +2,7 @@
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
+use smtpx_core::command::Param;
 use smtpx_core::session::{Event, Message};
 
 use crate::convert;
@@ -64,7 +65,7 @@ pub fn to_python(py: Python<'_>, event: Event) -> PyResult<Py<PyAny>> {
     Ok(match event {
         Event::Message(message) => Py::new(py, message_event(py, &message)?)?.into_any(),
         Event::Command { command, line, default } => {
-            let command = Py::new(py, Command::from_core(py, &command)?)?;
+            let command = Py::new(py, Command::from_core(&command))?;
             let (line, default) = (PyBytes::new(py, &line).unbind(), Py::new(py, Response(default))?);
             Py::new(py, CommandEvent { command, line, default })?.into_any()
         }
@@ -81,14 +82,18 @@ pub fn to_python(py: Python<'_>, event: Event) -> PyResult<Py<PyAny>> {
     })
 }
 
+fn pairs<'a>(params: &'a [Param<'_>]) -> impl Iterator<Item = (&'a str, &'a str)> {
+    params.iter().map(|param| (param.key.as_ref(), param.value.as_ref()))
+}
+
 fn message_event(py: Python<'_>, message: &Message) -> PyResult<MessageEvent> {
     let rcpt_params = PyList::empty(py);
     for params in &message.rcpt_params {
-        rcpt_params.append(convert::params(py, params)?)?;
+        rcpt_params.append(convert::params(py, pairs(params))?)?;
     }
     Ok(MessageEvent {
         mail_from: PyString::new(py, &message.mail_from).unbind(),
-        params: convert::params(py, &message.params)?.unbind(),
+        params: convert::params(py, pairs(&message.params))?.unbind(),
         recipients: PyList::new(py, &message.recipients)?.unbind(),
         rcpt_params: rcpt_params.unbind(),
         data: PyBytes::new(py, &message.data).unbind(),

@@ -1,7 +1,7 @@
 //! The parsers as functions.
 
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyString};
 use smtpx_core::reply::ReplyDecoder;
 use smtpx_core::{address, command, data, params, reply};
 
@@ -15,20 +15,20 @@ pub const WORTH_DETACHING: usize = 1 << 16;
 /// Raises `AddressError`.
 #[pyfunction]
 #[pyo3(signature = (path, /))]
-pub fn parse_path(py: Python<'_>, path: &Bound<'_, PyAny>) -> PyResult<String> {
+pub fn parse_path<'py>(py: Python<'py>, path: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyString>> {
     let octets = Octets::of_bytes_or_str(path)?;
     let address = address::parse_path(octets.get()?).map_err(|error| Refused::Address.error(py, &error))?;
-    Ok(address.into_string())
+    Ok(PyString::new(py, address.as_str()))
 }
 
 /// A mailbox in canonical form, its comments stripped (RFC 5322 3.2.2). Raises `AddressError`.
 #[pyfunction]
 #[pyo3(signature = (mailbox, /))]
-pub fn parse_mailbox(py: Python<'_>, mailbox: &Bound<'_, PyAny>) -> PyResult<String> {
+pub fn parse_mailbox<'py>(py: Python<'py>, mailbox: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyString>> {
     let octets = Octets::of_bytes_or_str(mailbox)?;
     let address =
         address::parse_mailbox(octets.get()?).map_err(|error| Refused::Address.error(py, &error))?;
-    Ok(address.into_string())
+    Ok(PyString::new(py, address.as_str()))
 }
 
 /// A command line (RFC 5321 4.1.1), its CRLF optional; `strict` refuses `MAIL FROM: <a@b>` and the like.
@@ -38,7 +38,7 @@ pub fn parse_mailbox(py: Python<'_>, mailbox: &Bound<'_, PyAny>) -> PyResult<Str
 pub fn parse_command(py: Python<'_>, line: &Bound<'_, PyAny>, strict: bool) -> PyResult<Command> {
     let octets = Octets::of_bytes_or_str(line)?;
     let parsed = command::parse_command(octets.get()?, strict);
-    Command::from_core(py, &parsed.map_err(|error| Refused::Command.error(py, &error))?)
+    Ok(Command::from_core(&parsed.map_err(|error| Refused::Command.error(py, &error))?))
 }
 
 /// One whole reply of a server (RFC 5321 4.2.1). Raises `ResponseError`.

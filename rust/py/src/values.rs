@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::OnceLock;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyFrozenSet, PyList, PyString};
@@ -12,33 +13,51 @@ use smtpx_core::reply::{Reply, ServerInfo};
 use crate::convert::{self, Refused};
 
 /// A parsed command line (RFC 5321 4.1.1).
+///
+/// One allocation holds its text; what Python sees of it is made when it is asked for, since a dict alone costs as
+/// much as the parsing.
 #[pyclass(frozen, module = "smtpx", name = "Command")]
 pub struct Command {
-    #[pyo3(get)]
-    kind: Py<PyAny>,
-    #[pyo3(get)]
-    arg: Py<PyString>,
-    #[pyo3(get)]
-    param: Py<PyString>,
-    #[pyo3(get)]
-    params: Py<PyDict>,
+    verb: u16,
+    /// The argument, the parameter, then `KEYWORD=value` and a space for each of the ESMTP parameters.
+    text: String,
+    arg_end: usize,
+    param_end: usize,
+    params: OnceLock<Py<PyDict>>,
 }
 
 impl Command {
-    pub fn from_core(py: Python<'_>, command: &CoreCommand) -> PyResult<Self> {
-        Ok(Self {
-            kind: convert::kind(py, command.verb)?,
-            arg: PyString::new(py, &command.arg).unbind(),
-            param: PyString::new(py, &command.param).unbind(),
-            params: convert::params(py, &command.params)?.unbind(),
-        })
+    pub fn from_core(command: &CoreCommand<'_>) -> Self {
+        let sizes = command.params.iter().map(|param| param.key.len() + param.value.len() + 2);
+        let mut text = String::with_capacity(command.arg.len() + command.param.len() + sizes.sum::<usize>());
+        text.push_str(&command.arg);
+        text.push_str(&command.param);
+        let param_end = text.len();
+        for Param { key, value } in &command.params {
+            text.push_str(key);
+            text.push('=');
+            text.push_str(value);
+            text.push(' ');
+        }
+        let (verb, arg_end) = (command.verb.bit(), command.arg.len());
+        Self { verb, text, arg_end, param_end, params: OnceLock::new() }
     }
 
-    fn core_params(&self, py: Python<'_>) -> PyResult<Vec<Param>> {
-        self.params
-            .bind(py)
+    fn dict<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyDict>> {
+        if let Some(dict) = self.params.get() {
+            return Ok(dict.bind(py));
+        }
+        let params = self.text[self.param_end..].split_terminator(' ');
+        let dict = convert::params(py, params.filter_map(|param| param.split_once('=')))?.unbind();
+        Ok(self.params.get_or_init(|| dict).bind(py))
+    }
+
+    fn core_params(&self, py: Python<'_>) -> PyResult<Vec<Param<'static>>> {
+        self.dict(py)?
             .iter()
-            .map(|(key, value)| Ok(Param { key: key.extract()?, value: value.extract()? }))
+            .map(|(key, value)| {
+                Ok(Param { key: key.extract::<String>()?.into(), value: value.extract::<String>()?.into() })
+            })
             .collect()
     }
 
@@ -46,10 +65,10 @@ impl Command {
     fn typed<T>(
         &self,
         py: Python<'_>,
-        parse: impl FnOnce(&[Param], &Offered<'_>) -> smtpx_core::error::Result<T>,
+        parse: impl FnOnce(&[Param<'_>], &Offered<'_>) -> smtpx_core::error::Result<T>,
     ) -> PyResult<T> {
         let params = self.core_params(py)?;
-        let extra: Vec<String> = params.iter().map(|param| param.key.clone()).collect();
+        let extra: Vec<String> = params.iter().map(|param| param.key.to_string()).collect();
         let offered = Offered { dsn: true, auth: true, mail_extra: &extra, rcpt_extra: &extra };
         parse(&params, &offered).map_err(|error| Refused::Command.error(py, &error))
     }
@@ -67,7 +86,7 @@ impl Command {
     #[pyo3(signature = (kind, arg = "", param = "", params = None))]
     fn new(
         py: Python<'_>,
-        kind: Py<PyAny>,
+        kind: &Bound<'_, PyAny>,
         arg: &str,
         param: &str,
         params: Option<&Bound<'_, PyAny>>,
@@ -76,8 +95,35 @@ impl Command {
         if let Some(params) = params {
             dict.update(params.cast()?)?;
         }
-        let (arg, param) = (PyString::new(py, arg).unbind(), PyString::new(py, param).unbind());
-        Ok(Self { kind, arg, param, params: dict.unbind() })
+        let text = format!("{arg}{param}");
+        Ok(Self {
+            verb: kind.extract()?,
+            arg_end: arg.len(),
+            param_end: text.len(),
+            text,
+            params: dict.unbind().into(),
+        })
+    }
+
+    #[getter]
+    fn kind(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        convert::kind(py, self.verb)
+    }
+
+    #[getter]
+    fn arg(&self) -> &str {
+        &self.text[..self.arg_end]
+    }
+
+    #[getter]
+    fn param(&self) -> &str {
+        &self.text[self.arg_end..self.param_end]
+    }
+
+    /// The parameters: keywords in upper case, values as they came, "" for none.
+    #[getter]
+    fn params(&self, py: Python<'_>) -> PyResult<Py<PyDict>> {
+        Ok(self.dict(py)?.clone().unbind())
     }
 
     /// SIZE in octets (RFC 1870), or None. Raises `CommandError` where a value of the command is bad.
@@ -89,7 +135,7 @@ impl Command {
     /// Whether SMTPUTF8 was given (RFC 6531).
     #[getter]
     fn smtputf8(&self, py: Python<'_>) -> PyResult<bool> {
-        self.params.bind(py).contains("SMTPUTF8")
+        self.dict(py)?.contains("SMTPUTF8")
     }
 
     /// ENVID with its xtext decoded (RFC 3461 4.4), or None.
@@ -108,7 +154,7 @@ impl Command {
     #[getter]
     fn notify<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyFrozenSet>>> {
         self.typed(py, rcpt_params)?;
-        match self.params.bind(py).get_item("NOTIFY")? {
+        match self.dict(py)?.get_item("NOTIFY")? {
             None => Ok(None),
             Some(value) => {
                 let words = value.extract::<String>()?.to_ascii_uppercase();
@@ -126,19 +172,19 @@ impl Command {
     fn __eq__(&self, py: Python<'_>, other: &Bound<'_, PyAny>) -> PyResult<bool> {
         let Ok(other) = other.cast::<Self>() else { return Ok(false) };
         let other = other.get();
-        Ok(self.kind.bind(py).eq(&other.kind)?
-            && self.arg.bind(py).as_any().eq(&other.arg)?
-            && self.param.bind(py).as_any().eq(&other.param)?
-            && self.params.bind(py).eq(&other.params)?)
+        Ok(self.verb == other.verb
+            && self.arg() == other.arg()
+            && self.param() == other.param()
+            && self.dict(py)?.eq(other.dict(py)?)?)
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         Ok(format!(
             "Command(kind=CommandKind.{}, arg={}, param={}, params={})",
-            self.kind.bind(py).getattr("name")?,
-            self.arg.bind(py).repr()?,
-            self.param.bind(py).repr()?,
-            self.params.bind(py).repr()?,
+            self.kind(py)?.bind(py).getattr("name")?,
+            PyString::new(py, self.arg()).repr()?,
+            PyString::new(py, self.param()).repr()?,
+            self.dict(py)?.repr()?,
         ))
     }
 }

@@ -13,8 +13,8 @@ impl Session {
         if !self.config.settings.mechanisms.iter().any(|offered| offered.eq_ignore_ascii_case(&command.arg)) {
             return self.refuse(Verdict::Canned(replies::UNKNOWN_MECHANISM), line);
         }
-        self.mechanism.clone_from(&command.arg);
-        let response = match command.param.as_str() {
+        command.arg.as_ref().clone_into(&mut self.mechanism);
+        let response = match command.param.as_ref() {
             "" => None,
             "=" => Some(Vec::new()),
             encoded => match STANDARD.decode(encoded) {

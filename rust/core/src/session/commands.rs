@@ -2,13 +2,13 @@
 
 use std::ops::ControlFlow;
 
-use memchr::{memchr, memmem};
+use memchr::{memchr, memchr2, memmem, memrchr};
 
 use super::input::Reader;
 use super::replies::{self, Canned};
 use super::table::{Rule, State, next, rule};
 use super::{Event, LONGEST_LINE, Phase, Session, Transaction, Verdict};
-use crate::command::{Command, Verb, parse_command};
+use crate::command::{Command, Verb, owned, parse_arguments};
 use crate::data::Newlines;
 use crate::params::{Body, MailParams, Offered, mail_params, rcpt_params};
 use crate::reply::Reply;
@@ -93,6 +93,9 @@ impl Session {
     fn unended<'a>(&self, line: &'a [u8]) -> Result<&'a [u8], BadLine> {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let (text, ended) = line.strip_suffix(b"\r").map_or((line, false), |text| (text, true));
+        if ended && memchr2(b'\r', 0, text).is_none() {
+            return Ok(text);
+        }
         let bare_cr = memchr(b'\r', text).is_some();
         if self.config.settings.newlines == Newlines::Reject && (bare_cr || !ended) {
             return Err(BadLine::Ambiguous);
@@ -120,7 +123,7 @@ impl Session {
         if let Some(refusal) = self.out_of_turn(verb) {
             return self.refuse(Verdict::Canned(refusal), line);
         }
-        let command = match parse_command(line, self.config.settings.strict) {
+        let command = match parse_arguments(verb, line, self.config.settings.strict) {
             Ok(command) => command,
             Err(error) => return self.refuse_command(verb, Verdict::Error(error), line),
         };
@@ -144,7 +147,7 @@ impl Session {
             Err(refusal) => return self.refuse_command(verb, refusal, line),
         };
         if self.decides(verb) || verb == Verb::Starttls {
-            return Some(self.raise(command, line, verdict));
+            return Some(self.raise(command.into_owned(), line, verdict));
         }
         self.carry_out(command, verdict, None, more)
     }
@@ -254,7 +257,7 @@ impl Session {
     /// The driver's decision on a command that it was asked about.
     pub(super) fn decided(
         &mut self,
-        command: Command,
+        command: Command<'_>,
         verdict: Verdict,
         reply: Option<&Reply>,
     ) -> Option<Event> {
@@ -299,7 +302,7 @@ impl Session {
     /// Does what the command asks; `more` tells of octets already here behind it.
     fn carry_out(
         &mut self,
-        command: Command,
+        command: Command<'_>,
         verdict: Verdict,
         reply: Option<&Reply>,
         more: bool,
@@ -314,7 +317,7 @@ impl Session {
         self.state = next(self.state, verb, self.resting());
         match verb {
             Verb::Helo | Verb::Ehlo => {
-                self.helo = command.arg;
+                self.helo = command.arg.into_owned();
                 self.esmtp = verb == Verb::Ehlo;
                 self.transaction = None;
             }
@@ -322,14 +325,14 @@ impl Session {
             Verb::Mail => {
                 self.transactions += 1;
                 if let Some(transaction) = &mut self.transaction {
-                    transaction.message.mail_from = command.arg;
-                    transaction.message.params = command.params;
+                    transaction.message.mail_from = command.arg.into_owned();
+                    transaction.message.params = owned(command.params);
                 }
             }
             Verb::Rcpt => {
                 if let Some(transaction) = &mut self.transaction {
-                    transaction.message.recipients.push(command.arg);
-                    transaction.message.rcpt_params.push(command.params);
+                    transaction.message.recipients.push(command.arg.into_owned());
+                    transaction.message.rcpt_params.push(owned(command.params));
                 }
             }
             Verb::Starttls => {
@@ -359,8 +362,8 @@ fn leads_nowhere(verb: Verb) -> bool {
 /// Has a domain, or is the one name that needs none (RFC 5321 4.5.1).
 fn is_qualified(address: &str) -> bool {
     // An "@" of a quoted local part is followed by the closing quote, a domain has none.
-    let domain = address.rsplit_once('@').map(|(_, domain)| domain);
-    domain.is_some_and(|domain| !domain.ends_with('"')) || address.eq_ignore_ascii_case("postmaster")
+    memrchr(b'@', address.as_bytes()).is_some() && !address.ends_with('"')
+        || address.eq_ignore_ascii_case("postmaster")
 }
 
 /// A browser made to talk to us carries the commands of an attacker in its body (cross-protocol request forgery).

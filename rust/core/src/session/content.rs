@@ -96,7 +96,7 @@ impl Session {
         }
         let asked = self.decides(Verb::Bdat) && self.state == State::Rcpt;
         if asked {
-            return Some(self.raise(command, line, Verdict::Canned(replies::CHUNK_OK)));
+            return Some(self.raise(command.into_owned(), line, Verdict::Canned(replies::CHUNK_OK)));
         }
         self.start_chunk(&command)
     }

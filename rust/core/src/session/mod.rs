@@ -34,7 +34,7 @@ const LONGEST_LINE: usize = 1 << 20;
 #[derive(Debug)]
 pub enum Event {
     /// A command that the driver decides, and the reply it gets unless the driver gives another.
-    Command { command: Command, line: Vec<u8>, default: Reply },
+    Command { command: Command<'static>, line: Vec<u8>, default: Reply },
     /// A step of AUTH (RFC 4954): the initial response, or an answer to a challenge, decoded.
     Auth { mechanism: String, initial: bool, response: Option<Vec<u8>> },
     /// A whole message.
@@ -49,9 +49,9 @@ pub enum Event {
 #[derive(Debug, Default)]
 pub struct Message {
     pub mail_from: String,
-    pub params: Vec<Param>,
+    pub params: Vec<Param<'static>>,
     pub recipients: Vec<String>,
-    pub rcpt_params: Vec<Vec<Param>>,
+    pub rcpt_params: Vec<Vec<Param<'static>>>,
     pub data: Vec<u8>,
 }
 
@@ -89,7 +89,7 @@ enum Phase {
 /// What waits for the driver's answer.
 #[derive(Debug)]
 enum Pending {
-    Command { command: Command, verdict: Verdict },
+    Command { command: Command<'static>, verdict: Verdict },
     Auth,
     Message,
     Refusal(Verdict),
@@ -198,6 +198,10 @@ impl Session {
             _ => {}
         }
         if self.backlog.is_empty() {
+            if matches!(self.phase, Phase::Command) {
+                // Replies are about as long as the commands that they answer.
+                self.output.reserve(octets.len().min(4096));
+            }
             let mut reader = Reader::new(octets);
             let event = self.advance(&mut reader);
             self.backlog = Backlog::rest(&reader);
@@ -457,7 +461,7 @@ impl Session {
         Event::Close { reason }
     }
 
-    fn raise(&mut self, command: Command, line: &[u8], verdict: Verdict) -> Event {
+    fn raise(&mut self, command: Command<'static>, line: &[u8], verdict: Verdict) -> Event {
         let event =
             Event::Command { command: command.clone(), line: line.to_vec(), default: self.worded(verdict) };
         self.wait_for(Pending::Command { command, verdict }, event)
