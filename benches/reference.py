@@ -190,7 +190,7 @@ _simple_envelope = re.compile(
 _pair = re.compile("([^ =]+)=?([^ ]*)").findall
 _parameter = re.compile(rb"(%b)(?:=(%b))?" % (_KEY, _VALUE)).fullmatch
 _lenient_path = re.compile(rb" *+(?:%b|(?!<)%b(?![^ ]))" % (_PATH, _MAILBOX)).match
-_separator = re.compile(rb"[\r\n\x00]").search
+_line_end = re.compile(rb"[\r\n]").search
 _unprintable = re.compile(rb"[^ -~\t]").search
 _control = re.compile("[\x00-\x1f\x7f]").search
 
@@ -209,21 +209,37 @@ def parse_command(line: bytes | str) -> Command:
         if len(params) == len(pairs) <= _MAX_PARAMETERS and len(address) <= _MAX_DOMAIN and (verb or address):
             return Command(_MAIL if verb else _RCPT, address.decode(), "", params)
     line = line.removesuffix(b"\r\n")
-    if _separator(line):
-        raise CommandError("CR, LF or NUL in a command", 501, "5.5.2")
     verb, _, rest = line.partition(b" ")
     parse = _PARSERS.get(verb.upper())
+    if _line_end(line) or (b"\x00" in line and parse not in _ENVELOPES):
+        raise CommandError("CR, LF or NUL in a command", 501, "5.5.2")
     if parse is None:
         raise CommandError("unknown command", 500, "5.5.1")
     return parse(rest)
 
 
 def _parse_mail(rest: bytes) -> Command:
-    return _parse_envelope(_MAIL, b"FROM:", "5.1.7", rest)
+    try:
+        return _parse_envelope(_MAIL, b"FROM:", "5.1.7", rest)
+    except CommandError as error:
+        raise _nul_or(error, rest) from None
 
 
 def _parse_rcpt(rest: bytes) -> Command:
-    return _parse_envelope(_RCPT, b"TO:", "5.1.3", rest)
+    try:
+        return _parse_envelope(_RCPT, b"TO:", "5.1.3", rest)
+    except CommandError as error:
+        raise _nul_or(error, rest) from None
+
+
+_ENVELOPES = (_parse_mail, _parse_rcpt)
+
+
+def _nul_or(error: CommandError, rest: bytes) -> CommandError:
+    """Return the fault of an envelope: a NUL, unless the address itself is at fault."""
+    if b"\x00" in rest and error.enhanced.startswith("5.5"):
+        return CommandError("NUL in a command", 501, "5.5.2")
+    return error
 
 
 def _parse_envelope(kind: CommandKind, keyword: bytes, enhanced: str, rest: bytes) -> Command:
