@@ -168,6 +168,7 @@ class App:
             # no connection is refused in between.
             self._draining = [task for task in self._draining if not task.done()]
             old_server, self._server = self._server, await self._start_server(config, live)
+            await old_server.stop_listening()
             self._draining.append(asyncio.create_task(old_server.stop()))
         elif config.tls is not None:
             self._server.load_certificate(config.tls.certificate, config.tls.key)

@@ -115,7 +115,6 @@ class Server:
         self._addresses: Counter[str] = Counter()
         self._session_ids = itertools.count(1)
         self._executor: ThreadPoolExecutor | None = None
-        self._accepting = False
         self._empty: asyncio.Event | None = None
         self._stopped: asyncio.Event | None = None
 
@@ -168,7 +167,6 @@ class Server:
                         " call load_certificate() or give tls="
                     )
             self._listening_tls = self._tls
-            self._accepting = True
             self._executor = ThreadPoolExecutor(self.limits.password_checks, "smtpx-password")
             self._stopped, self._empty = asyncio.Event(), asyncio.Event()
             self._empty.set()
@@ -240,9 +238,7 @@ class Server:
         """Listen no more; let what is in flight finish for ``grace`` seconds; close the rest with 421."""
         if self._stopped is None or self._empty is None:
             return
-        await self._accept_no_more()
-        for path in self._paths:
-            path.unlink(missing_ok=True)
+        await self.stop_listening()
         for connection in list(self._connections):
             connection.drain()
         if not await _reached(self._empty, grace):
@@ -252,8 +248,6 @@ class Server:
                 for connection in list(self._connections):
                     connection.abort()
                 await self._empty.wait()
-        self._servers.clear()
-        self._paths.clear()
         if self._executor is not None:
             self._executor.shutdown(wait=False, cancel_futures=True)
         if self._storage is not None:
@@ -262,19 +256,23 @@ class Server:
         stopped, self._stopped = self._stopped, None
         stopped.set()
 
-    async def _accept_no_more(self) -> None:
+    async def stop_listening(self) -> None:
+        """Accept no more clients; those that are here go on until `stop`, or until they leave."""
         loop = asyncio.get_running_loop()
         for server in self._servers:
             for sock in server.sockets:
-                # asyncio drops, without closing it, a connection that it has accepted in the turn in which its
-                # server is closed: so accept none, and let those that are on their way arrive.
+                # asyncio drops, without closing it, a connection that it has accepted in the turn in which
+                # its server is closed: so accept none, and let those that are on their way arrive.
                 with contextlib.suppress(NotImplementedError):
                     loop.remove_reader(sock.fileno())
         for _ in range(3):
             await asyncio.sleep(0)
-        self._accepting = False
         for server in self._servers:
             server.close()
+        self._servers.clear()
+        for path in self._paths:
+            path.unlink(missing_ok=True)
+        self._paths.clear()
 
     async def serve_forever(self) -> None:
         """Start, unless it runs already, and run until `stop` or until cancelled, which stops it too."""
@@ -307,7 +305,7 @@ class Server:
             crowded
             or len(self._connections) >= limits.connections
             or self._empty is None
-            or not self._accepting
+            or self._stopped is None
         ):
             self.counters.refused += 1
             return None
