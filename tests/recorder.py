@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from dataclasses import dataclass, field
 
 import smtpx
 from smtpx import CommandKind, Response
 
-__all__ = ["JOE", "PASSWORD", "Message", "Policy", "Recorder"]
+__all__ = ["JOE", "PASSWORD", "Hanging", "Message", "Policy", "Recorder"]
 
 JOE = "joe@example.org"
 PASSWORD = "secret"
@@ -83,3 +85,28 @@ class Recorder(smtpx.Handler):
 
     def serve_auth(self, session: smtpx.Session, username: str, password: str) -> Response:
         return self.policy.login(username, password)
+
+
+class Hanging(Recorder):
+    """Waits for ever, in what it is told to, and tells when it was cancelled."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__()
+        self.where = where
+        self.entered = threading.Event()
+        self.cancelled = threading.Event()
+
+    async def hang(self, where: str) -> None:
+        if where != self.where:
+            return
+        self.entered.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.cancelled.set()
+
+    async def check_rcpt(self, session: smtpx.Session, recipient: str, params: dict[str, str]) -> None:  # type: ignore[override]
+        await self.hang("rcpt")
+
+    async def serve_mail_tx(self, mail: smtpx.MailTx) -> None:  # type: ignore[override]
+        await self.hang("message")

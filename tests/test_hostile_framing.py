@@ -1,7 +1,7 @@
-"""HOSTILE rows 1-14 without exception: every content of few octets, cut everywhere, against the rules in words.
+"""HOSTILE rows 1-14 without exception: every short content, cut everywhere, against the rules in words.
 
-The rules: only CRLF.CRLF ends the content. A CR or an LF outside a CRLF refuses it, or becomes a CRLF; a CR before
-the CRLF of the end refuses it always. A dot that begins a line is removed.
+The rules: only CRLF.CRLF ends the content. A CR or an LF outside a CRLF refuses it, or becomes a CRLF; a CR
+before the CRLF of the end refuses it always. A dot that begins a line is removed.
 """
 
 from __future__ import annotations
