@@ -130,9 +130,8 @@ def main() -> None:
             lines.append(f"| {name} | {'TLS' if tls else 'plain'} | {figure:.1f} | {bar} |")
             print(lines[-1], flush=True)
     if not arguments.quick:
-        publish.section(
-            "idle", f"{count:,} connections held, growth of the server's memory.\n\n" + "\n".join(lines)
-        )
+        held = f"{count:,} connections held, the growth of the server's memory divided by them"
+        publish.section("idle", "\n".join([*lines, "", f"{held}; {publish.conditions()}."]))
 
 
 if __name__ == "__main__":

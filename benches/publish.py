@@ -23,10 +23,8 @@ def section(name: str, text: str) -> None:
 
 def conditions() -> str:
     """Say on what the figures were taken."""
-    return (
-        f"Medians; {cpu_model()}, {os.cpu_count()} cores; "
-        f"Linux {platform.release().split('-')[0]}, Python {platform.python_version()}."
-    )
+    kernel, python = platform.release().split("-")[0], platform.python_version()
+    return f"{cpu_model()}, {os.cpu_count()} cores, Linux {kernel}, Python {python}"
 
 
 def cpu_model() -> str:
