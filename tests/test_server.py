@@ -379,6 +379,20 @@ def test_context_without_a_certificate_answers_starttls_with_454(run: Run) -> No
     run(main())
 
 
+def test_context_given_to_the_server_serves_starttls(run: Run, certificate: Certificate) -> None:
+    async def main() -> None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(certificate.path, certificate.key)
+        async with smtpx.Server(handler=Recorder(), listeners=[LOOPBACK], tls=context) as server:
+            client = await Client.to(server)
+            await client.reply()
+            await client.ask("EHLO me.example")
+            assert (await client.ask("STARTTLS")).startswith("220")
+            client.writer.transport.abort()
+
+    run(main())
+
+
 @pytest.mark.parametrize("service", ["submission", "submissions"])
 async def test_submission_without_a_certificate_is_an_error_at_start(service: Any) -> None:
     server = smtpx.Server(handler=Recorder(), listeners=[Listener(service, "127.0.0.1", 0)])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import ssl
-from contextlib import suppress
 
 from smtpx.errors import ConfigurationError
 
@@ -44,12 +43,13 @@ def usable(context: ssl.SSLContext) -> bool:
     server = context.wrap_bio(to_server, to_client, server_side=True)
     client = client_context.wrap_bio(to_client, to_server)
     for side in (client, server, client, server):
-        with suppress(ssl.SSLWantReadError):
-            try:
-                side.do_handshake()
-            except ssl.SSLError:
-                # A context that asks for a client certificate got as far as its own could take it.
-                return context.verify_mode is not ssl.CERT_NONE
+        try:
+            side.do_handshake()
+        except ssl.SSLWantReadError:  # noqa: PERF203 - the other side's turn
+            continue
+        except ssl.SSLError:
+            # A context that asks for a client certificate got as far as its own could take it.
+            return context.verify_mode is not ssl.CERT_NONE
     return True
 
 
