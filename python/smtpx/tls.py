@@ -45,7 +45,7 @@ def usable(context: ssl.SSLContext) -> bool:
     for side in (client, server, client, server):
         try:
             side.do_handshake()
-        except ssl.SSLWantReadError:  # noqa: PERF203 - the other side's turn
+        except ssl.SSLWantReadError:
             continue
         except ssl.SSLError:
             # A context that asks for a client certificate got as far as its own could take it.
