@@ -196,6 +196,7 @@ LAYERS = [
     "smtpx._core",
     "smtpx.tls",
     "smtpx.limits",
+    "smtpx.memory",
     "smtpx.listener",
     "smtpx.session",
     "smtpx.mail",
