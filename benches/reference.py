@@ -187,13 +187,12 @@ class Command(NamedTuple):
 
 
 _KEY = rb"[A-Za-z0-9][A-Za-z0-9\-]*+"
-_VALUE = rb"[^\x00-\x20=\x7f]++={0,2}"
 _simple_envelope = re.compile(
     rb"(?i:(MAIL) FROM|RCPT TO): *+(?:%b|<>)((?: ++%b(?:=[!-<>-~]++={0,2})?+)*+) *+(?:\r\n)?"
     % (_SIMPLE_PATH, _KEY)
 ).fullmatch
 _pair = re.compile("([^ =]+)=?([^ ]*)").findall
-_parameter = re.compile(rb"(%b)(?:=(%b))?" % (_KEY, _VALUE)).fullmatch
+_parameter = re.compile("([A-Za-z0-9][A-Za-z0-9-]*+)(?:=([^\x00-\x20=\x7f]++={0,2}))?").fullmatch
 _lenient_path = re.compile(rb" *+(?:%b|(?!<)%b(?![^ ]))" % (_PATH, _MAILBOX)).match
 _line_end = re.compile(rb"[\r\n]").search
 _unprintable = re.compile(rb"[^ -~\t]").search
@@ -264,17 +263,17 @@ def _parse_envelope(kind: CommandKind, keyword: bytes, enhanced: str, rest: byte
         raise CommandError(str(error), 501, enhanced) from None
     if not address and kind is _RCPT:
         raise CommandError("the null path is no recipient", 501, enhanced)
-    tail = rest[match.end() :]
-    if tail and not tail.startswith(b" "):
+    tail = _utf8(rest[match.end() :])
+    if tail and not tail.startswith(" "):
         raise CommandError("text behind the path", 501, "5.5.4")
     params: dict[str, str] = {}
-    for word in filter(None, tail.split(b" ")):
+    for word in filter(None, tail.split(" ")):
         if not (parameter := _parameter(word)) or len(params) == _MAX_PARAMETERS:
             raise CommandError("not a parameter", 501, "5.5.4")
-        key = parameter[1].decode().upper()
+        key = parameter[1].upper()
         if key in params:
             raise CommandError("a parameter twice", 501, "5.5.4")
-        params[key] = _utf8(parameter[2] or b"")
+        params[key] = parameter[2] or ""
     return Command(kind, address, "", params)
 
 

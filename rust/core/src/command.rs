@@ -128,6 +128,8 @@ pub struct Command<'a> {
     pub arg: Cow<'a, str>,
     pub param: Cow<'a, str>,
     pub params: Vec<Param<'a>>,
+    /// The same as they stand in the line, for who keeps them in one piece.
+    pub tail: Cow<'a, str>,
 }
 
 impl Command<'_> {
@@ -138,6 +140,7 @@ impl Command<'_> {
             arg: Cow::Owned(self.arg.into_owned()),
             param: Cow::Owned(self.param.into_owned()),
             params: owned(self.params),
+            tail: Cow::Owned(self.tail.into_owned()),
         }
     }
 }
@@ -163,7 +166,9 @@ pub fn parse_command(line: &[u8], strict: bool) -> Result<Command<'_>> {
 /// The same for a line that starts with `verb`, without its CRLF, found free of those octets.
 pub fn parse_arguments(verb: Verb, line: &[u8], strict: bool) -> Result<Command<'_>> {
     let mut rest = Rest { line, at: verb.name().len(), strict };
-    let mut command = Command { verb, arg: Cow::Borrowed(""), param: Cow::Borrowed(""), params: Vec::new() };
+    let none = Cow::Borrowed("");
+    let mut command =
+        Command { verb, arg: none.clone(), param: none.clone(), params: Vec::new(), tail: none };
     match verb {
         Verb::Mail | Verb::Rcpt => rest.envelope(&mut command).map_err(|error| nul_or(error, line))?,
         Verb::Helo | Verb::Ehlo => {
@@ -282,6 +287,7 @@ impl<'a> Rest<'a> {
         }
         self.at += consumed;
         command.arg = path.into_text();
+        let tail = utf8(self.at, self.left())?;
         while let Some(&next) = self.left().first() {
             if next != b' ' {
                 return self.fail(ErrorKind::BadSyntax);
@@ -290,56 +296,54 @@ impl<'a> Rest<'a> {
             if self.left().is_empty() && !self.strict {
                 break;
             }
-            self.parameter(&mut command.params)?;
+            self.parameter(tail, &mut command.params)?;
         }
+        command.tail = Cow::Borrowed(tail);
         Ok(())
     }
 
     /// `keyword["=" value]`. The value may hold UTF-8 (RFC 6531 3.3), for the session to allow. RFC 5321 has no `=` in
     /// it; unless strict, one or two at its end pass, as of unescaped base64.
-    fn parameter(&mut self, params: &mut Vec<Param<'a>>) -> Result<()> {
+    fn parameter(&mut self, tail: &'a str, params: &mut Vec<Param<'a>>) -> Result<()> {
         let left = self.left();
-        let length = left.iter().position(|octet| matches!(octet, b'=' | b' ')).unwrap_or(left.len());
-        let key = &left[..length];
-        let wellformed = key.first().is_some_and(u8::is_ascii_alphanumeric)
-            && key.iter().all(|octet| octet.is_ascii_alphanumeric() || *octet == b'-');
-        if !wellformed {
+        let length = run(left, KEYWORD);
+        let next = left.get(length);
+        if length == 0 || left[0] == b'-' || !matches!(next, None | Some(b'=' | b' ')) {
             return self.fail(ErrorKind::BadParameter);
         }
-        let key = uppercase(utf8(self.at, key)?);
-        if params.iter().any(|param| param.key == key) {
+        let mut param = Param { key: uppercase(self.pass(tail, length)), value: Cow::Borrowed("") };
+        if params.iter().any(|other| other.key == param.key) {
+            self.at -= length;
             return self.fail(ErrorKind::DuplicateParameter);
         }
         if params.len() == MAX_PARAMETERS {
+            self.at -= length;
             return self.fail(ErrorKind::TooManyParameters);
         }
-        self.at += length;
-        let value = if left.get(length) == Some(&b'=') {
+        if next == Some(&b'=') {
             self.at += 1;
-            self.value()?
-        } else {
-            ""
-        };
-        params.push(Param { key, value: Cow::Borrowed(value) });
+            param.value = Cow::Borrowed(self.value(tail)?);
+        }
+        params.push(param);
         Ok(())
     }
 
-    fn value(&mut self) -> Result<&'a str> {
+    fn value(&mut self, tail: &'a str) -> Result<&'a str> {
         let left = self.left();
-        let value = &left[..memchr::memchr(b' ', left).unwrap_or(left.len())];
-        let mut core = value;
-        if !self.strict {
-            core = core.strip_suffix(b"==").or(core.strip_suffix(b"=")).unwrap_or(core);
+        let core = run(left, VALUE);
+        let most = if self.strict { 0 } else { 2 };
+        let end = core + left[core..].iter().take(most).take_while(|&&octet| octet == b'=').count();
+        if core == 0 || !matches!(left.get(end), None | Some(b' ')) {
+            return Err(Error::new(ErrorKind::BadParameter, self.at + core));
         }
-        if core.is_empty() {
-            return self.fail(ErrorKind::BadParameter);
-        }
-        if let Some(offset) = core.iter().position(|octet| matches!(octet, 0..=b' ' | b'=' | 0x7f)) {
-            return Err(Error::new(ErrorKind::BadParameter, self.at + offset));
-        }
-        let value = utf8(self.at, value)?;
-        self.at += value.len();
-        Ok(value)
+        Ok(self.pass(tail, end))
+    }
+
+    /// The next octets, which are characters of `tail`, the line's end.
+    fn pass(&mut self, tail: &'a str, octets: usize) -> &'a str {
+        let start = self.at - (self.line.len() - tail.len());
+        self.at += octets;
+        tail.get(start..start + octets).unwrap_or_default()
     }
 
     /// `size [LAST]` (RFC 3030 2).
@@ -372,6 +376,7 @@ impl<'a> Rest<'a> {
             if last.eq_ignore_ascii_case("SMTPUTF8") {
                 name = before.trim_end();
                 command.params.push(Param { key: Cow::Borrowed("SMTPUTF8"), value: Cow::Borrowed("") });
+                command.tail = Cow::Borrowed(last);
             }
         }
         if name.is_empty() {
@@ -380,6 +385,31 @@ impl<'a> Rest<'a> {
         command.arg = Cow::Borrowed(name);
         Ok(())
     }
+}
+
+const KEYWORD: u8 = 1;
+const VALUE: u8 = 2;
+
+static CLASS: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut octet = 0u8;
+    loop {
+        if octet.is_ascii_alphanumeric() || octet == b'-' {
+            table[octet as usize] |= KEYWORD;
+        }
+        if octet > b' ' && octet != b'=' && octet != 0x7f {
+            table[octet as usize] |= VALUE;
+        }
+        if octet == u8::MAX {
+            break table;
+        }
+        octet += 1;
+    }
+};
+
+/// How many octets of `class` come first.
+fn run(octets: &[u8], class: u8) -> usize {
+    octets.iter().position(|&octet| CLASS[octet as usize] & class == 0).unwrap_or(octets.len())
 }
 
 fn uppercase(text: &str) -> Cow<'_, str> {

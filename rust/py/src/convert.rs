@@ -111,9 +111,9 @@ pub fn params<'py, 'a>(
     let dict = PyDict::new(py);
     for (key, value) in params {
         let value = PyString::new(py, value);
-        match KEYWORDS.iter().position(|keyword| *keyword == key) {
+        match KEYWORDS.iter().position(|keyword| keyword.eq_ignore_ascii_case(key)) {
             Some(index) => dict.set_item(&keys[index], value)?,
-            None => dict.set_item(PyString::new(py, key), value)?,
+            None => dict.set_item(key.to_ascii_uppercase(), value)?,
         }
     }
     Ok(dict)

@@ -19,7 +19,7 @@ use crate::convert::{self, Refused};
 #[pyclass(frozen, module = "smtpx", name = "Command")]
 pub struct Command {
     verb: u16,
-    /// The argument, the parameter, then `KEYWORD=value` and a space for each of the ESMTP parameters.
+    /// The argument, the parameter, then the ESMTP parameters as they stand in the line.
     text: String,
     arg_end: usize,
     param_end: usize,
@@ -28,17 +28,12 @@ pub struct Command {
 
 impl Command {
     pub fn from_core(command: &CoreCommand<'_>) -> Self {
-        let sizes = command.params.iter().map(|param| param.key.len() + param.value.len() + 2);
-        let mut text = String::with_capacity(command.arg.len() + command.param.len() + sizes.sum::<usize>());
+        let size = command.arg.len() + command.param.len() + command.tail.len();
+        let mut text = String::with_capacity(size);
         text.push_str(&command.arg);
         text.push_str(&command.param);
         let param_end = text.len();
-        for Param { key, value } in &command.params {
-            text.push_str(key);
-            text.push('=');
-            text.push_str(value);
-            text.push(' ');
-        }
+        text.push_str(&command.tail);
         let (verb, arg_end) = (command.verb.bit(), command.arg.len());
         Self { verb, text, arg_end, param_end, params: OnceLock::new() }
     }
@@ -47,8 +42,9 @@ impl Command {
         if let Some(dict) = self.params.get() {
             return Ok(dict.bind(py));
         }
-        let params = self.text[self.param_end..].split_terminator(' ');
-        let dict = convert::params(py, params.filter_map(|param| param.split_once('=')))?.unbind();
+        let words = self.text[self.param_end..].split(' ').filter(|word| !word.is_empty());
+        let params = words.map(|word| word.split_once('=').unwrap_or((word, "")));
+        let dict = convert::params(py, params)?.unbind();
         Ok(self.params.get_or_init(|| dict).bind(py))
     }
 
