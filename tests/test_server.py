@@ -8,7 +8,6 @@ import smtplib
 import socket
 import ssl
 import sys
-from email.message import EmailMessage
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -571,23 +570,3 @@ async def test_one_line_a_session_and_one_a_message_is_logged(caplog: pytest.Log
     assert (session["event"], session["helo"], session["service"]) == ("session", "me.example", "smtp")
     assert (session["messages"], session["errors"], session["reason"]) == (1, 1, "quit")
     assert session["session"] == message["session"]
-
-
-def test_sync_server_serves_blocking_programs() -> None:
-    recorder = Recorder()
-    message = EmailMessage()
-    message["From"], message["To"] = "a@b.example", JOE
-    message.set_content("hi")
-    with (
-        smtpx.SyncServer(handler=recorder, listeners=[LOOPBACK]) as server,
-        smtplib.SMTP("127.0.0.1", server.listeners[0].port or 0) as client,
-    ):
-        client.send_message(message)
-    assert recorder.messages[0].data.endswith(b"\r\nhi\r\n")
-    assert server.counters.messages == 1
-
-
-def test_sync_server_raises_what_start_raises() -> None:
-    server = smtpx.SyncServer(handler=Recorder(), listeners=[Listener("submission", "127.0.0.1", 0)])
-    with pytest.raises(smtpx.ConfigurationError, match="needs a certificate"):
-        server.start()

@@ -1,0 +1,30 @@
+"""Limits: what HOSTILE.md names as defaults, and what cannot be one."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+import smtpx
+from smtpx import Limits
+
+
+def test_defaults_are_the_ones_that_are_documented() -> None:
+    limits = Limits()
+    assert limits.message_size == 32 * 1024 * 1024
+    assert (limits.recipients, limits.connections, limits.connections_per_address) == (1000, 1000, 100)
+    assert (limits.command_line, limits.auth_line, limits.write_buffer) == (2048, 12_288, 256 * 1024)
+    assert (limits.command_timeout, limits.data_timeout, limits.transaction_timeout) == (300, 180, 1200)
+    assert (limits.hook_timeout, limits.message_timeout, limits.handshake_timeout) == (60, 300, 30)
+    assert (limits.errors, limits.idle_commands, limits.refused_recipients) == (20, 100, 1000)
+    assert (limits.auth_failures, limits.password_checks) == (3, 2)
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Limits)])
+def test_a_limit_of_nothing_is_an_error_that_names_it(name: str) -> None:
+    with pytest.raises(smtpx.ConfigurationError, match=f"Limits.{name} must be more than 0"):
+        Limits(**{name: 0})
+
+
+def test_shortest_timeout_is_when_a_session_can_first_be_over_time() -> None:
+    assert Limits(command_timeout=3, data_timeout=2, transaction_timeout=5).shortest_timeout == 2

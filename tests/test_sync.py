@@ -1,0 +1,34 @@
+"""A server on its own thread."""
+
+from __future__ import annotations
+
+import smtplib
+from email.message import EmailMessage
+
+import pytest
+import smtpx
+from smtpx import Listener
+
+from tests.recorder import JOE, Recorder
+
+LOOPBACK = Listener("smtp", "127.0.0.1", 0)
+
+
+def test_sync_server_serves_blocking_programs() -> None:
+    recorder = Recorder()
+    message = EmailMessage()
+    message["From"], message["To"] = "a@b.example", JOE
+    message.set_content("hi")
+    with (
+        smtpx.SyncServer(handler=recorder, listeners=[LOOPBACK]) as server,
+        smtplib.SMTP("127.0.0.1", server.listeners[0].port or 0) as client,
+    ):
+        client.send_message(message)
+    assert recorder.messages[0].data.endswith(b"\r\nhi\r\n")
+    assert server.counters.messages == 1
+
+
+def test_sync_server_raises_what_start_raises() -> None:
+    server = smtpx.SyncServer(handler=Recorder(), listeners=[Listener("submission", "127.0.0.1", 0)])
+    with pytest.raises(smtpx.ConfigurationError, match="needs a certificate"):
+        server.start()
