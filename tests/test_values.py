@@ -67,7 +67,7 @@ def test_command_gives_typed_values() -> None:
     mail = smtpx.parse_command(b"MAIL FROM:<a@b.org> SIZE=10 SMTPUTF8 ENVID=A+2BB AUTH=<>")
     assert (mail.size, mail.smtputf8, mail.envid, mail.auth) == (10, True, "A+B", "<>")
     rcpt = smtpx.parse_command(b"RCPT TO:<a@b.org> NOTIFY=success,DELAY ORCPT=rfc822;a+2Bb@c.org")
-    assert rcpt.notify == {"SUCCESS", "DELAY"}
+    assert rcpt.notify == frozenset({"SUCCESS", "DELAY"})
     assert rcpt.orcpt == ("rfc822", "a+b@c.org")
     assert smtpx.parse_command(b"RCPT TO:<a@b.org>").notify is None
 

@@ -113,7 +113,7 @@ class Desk:
             tls_required=submission,
             auth_required=submission,
             mechanisms=[mechanism.name for mechanism in Mechanism] if submission else [],
-            dsn=handler.dsn,
+            dsn=getattr(handler, "dsn", False),
             extensions=[extension_line(extension) for extension in self.extensions],
             mail_params=parameters,
             rcpt_params=parameters,
@@ -132,7 +132,9 @@ class Desk:
 
 
 def _overrides(handler: Handler, name: str) -> bool:
-    return getattr(type(handler), name, None) is not getattr(Handler, name)
+    """Tell whether the handler has a method of its own, which is then asked; it need not be a `Handler`."""
+    method = getattr(handler, name, None)
+    return method is not None and getattr(method, "__func__", method) is not getattr(Handler, name)
 
 
 class Conversation:
