@@ -84,3 +84,9 @@ def test_params_that_would_break_the_line_are_refused(params: str) -> None:
 def test_a_parameter_that_is_no_keyword_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="XFOO"):
         extension_parameters(Extension("XFOO", parameters=["X="]))
+
+
+@pytest.mark.parametrize("name", ["SIZE", "starttls", "AUTH"])
+def test_a_name_that_the_engine_offers_itself_is_refused(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="built in"):
+        extension_line(Extension(name))

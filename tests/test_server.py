@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import smtplib
 import socket
@@ -570,3 +571,110 @@ async def test_one_line_a_session_and_one_a_message_is_logged(caplog: pytest.Log
     assert (session["event"], session["helo"], session["service"]) == ("session", "me.example", "smtp")
     assert (session["messages"], session["errors"], session["reason"]) == (1, 1, "quit")
     assert session["session"] == message["session"]
+
+
+async def test_server_given_a_class_for_a_handler_says_so() -> None:
+    handler: Any = Recorder
+    with pytest.raises(smtpx.ConfigurationError, match=r"an instance, Recorder\(\), not the class"):
+        smtpx.Server(handler=handler)
+
+
+def test_stop_may_be_called_twice_at_once(run: Run) -> None:
+    async def main() -> None:
+        server = smtpx.Server(handler=Recorder(), listeners=[LOOPBACK])
+        await server.start()
+        client = await Client.to(server)
+        await client.begin()
+        await client.ask("DATA")
+        stops = [asyncio.ensure_future(server.stop(grace=0.05)) for _ in range(2)]
+        await asyncio.gather(*stops)
+        await client.close()
+        await server.stop()
+
+    run(main())
+
+
+def test_client_that_closes_its_side_hears_the_answer_to_its_message(run: Run) -> None:
+    class Handler(smtpx.Handler):
+        async def serve_mail_tx(self, mail: smtpx.MailTx) -> Response:
+            await asyncio.sleep(0.02)
+            return Response(250, "2.0.0 kept")
+
+    async def main() -> None:
+        async with smtpx.Server(handler=Handler(), listeners=[LOOPBACK]) as server:
+            client = await Client.to(server)
+            await client.begin()
+            await client.ask("DATA")
+            client.writer.write(b"hi\r\n.\r\n")
+            client.writer.write_eof()
+            assert await client.reply() == "250 2.0.0 kept"
+            assert await client.reply() == ""
+            await client.close()
+
+    run(main())
+
+
+def test_plain_text_behind_starttls_is_dropped_also_when_an_async_hook_came_before(
+    run: Run, certificate: Certificate
+) -> None:
+    class Handler(smtpx.Handler):
+        async def check_helo(self, session: smtpx.Session, name: str) -> None:
+            await asyncio.sleep(0)
+
+        def check_mail(self, session: smtpx.Session, sender: str, params: dict[str, str]) -> None:
+            raise AssertionError("a command in clear text was run inside TLS")
+
+    async def main() -> None:
+        server = smtpx.Server(handler=Handler(), listeners=[LOOPBACK])
+        server.load_certificate(certificate.path, certificate.key)
+        async with server:
+            client = await Client.to(server)
+            await client.reply()
+            injected = b"MAIL FROM:<evil@b.example>\r\n" * 8000  # more than one read takes
+            client.writer.write(b"EHLO me.example\r\nSTARTTLS\r\n" + injected)
+            assert (await client.reply()).startswith("250")
+            assert (await client.reply()).startswith("220")
+            with contextlib.suppress(OSError):
+                assert b"Sender" not in await client.reader.read()
+            client.writer.transport.abort()
+
+    run(main())
+
+
+async def test_listener_that_cannot_start_leaves_no_unix_socket_behind(tmp_path: Path) -> None:
+    path = tmp_path / "smtp.sock"
+    listeners = [Listener("smtp", path=path), Listener("submissions", "127.0.0.1", 0)]
+    server = smtpx.Server(handler=Recorder(), listeners=listeners)
+    with pytest.raises(smtpx.ConfigurationError, match="needs a certificate"):
+        await server.start()
+    assert not path.exists()
+
+
+async def test_unix_socket_of_a_server_that_lives_is_not_taken_over(tmp_path: Path) -> None:
+    listeners = [Listener("smtp", path=tmp_path / "smtp.sock")]
+    async with smtpx.Server(handler=Recorder(), listeners=listeners):
+        with pytest.raises(OSError, match="cannot listen on"):
+            await smtpx.Server(handler=Recorder(), listeners=listeners).start()
+        client = Client(*await asyncio.open_unix_connection(str(tmp_path / "smtp.sock")))
+        assert (await client.reply()).startswith("220")
+        await client.close()
+
+
+def test_clients_that_never_begin_their_handshake_count_as_connections(
+    run: Run, certificate: Certificate, environment: smtpx.Environment
+) -> None:
+    async def main() -> None:
+        limits = smtpx.Limits(connections_per_address=2)
+        server = smtpx.Server(
+            environment, Recorder(), [Listener("submissions", "127.0.0.1", 0)], limits=limits
+        )
+        server.load_certificate(certificate.path, certificate.key)
+        async with server:
+            silent = [await Client.to(server) for _ in range(2)]
+            one_too_many = await Client.to(server)
+            assert await one_too_many.reader.read() != b""
+            for client in (*silent, one_too_many):
+                await client.close()
+        assert server.counters.refused == 1
+
+    run(main())

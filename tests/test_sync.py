@@ -32,3 +32,14 @@ def test_sync_server_raises_what_start_raises() -> None:
     server = smtpx.SyncServer(handler=Recorder(), listeners=[Listener("submission", "127.0.0.1", 0)])
     with pytest.raises(smtpx.ConfigurationError, match="needs a certificate"):
         server.start()
+
+
+def test_sync_server_that_was_refused_a_second_start_still_stops() -> None:
+    server = smtpx.SyncServer(handler=Recorder(), listeners=[LOOPBACK])
+    server.start()
+    port = server.listeners[0].port or 0
+    with pytest.raises(smtpx.ConfigurationError, match="runs already"):
+        server.start()
+    server.stop()
+    with pytest.raises(OSError):  # noqa: PT011 - which one differs between systems
+        smtplib.SMTP("127.0.0.1", port, timeout=5)

@@ -19,7 +19,6 @@ from smtpx.environment import Domain, Environment
 from smtpx.errors import ConfigurationError
 from smtpx.listener import PORTS, Listener, Service, bind
 from smtpx.local import LocalHandler
-from smtpx.memory import hold_mmap_threshold
 from smtpx.server import Server
 from smtpx.storage import LocalStorage
 
@@ -288,7 +287,6 @@ def _signals(asked: asyncio.Queue[str]) -> Iterator[None]:
 
 def run(app: App) -> None:
     """Run to the end, on uvloop where it is installed."""
-    hold_mmap_threshold()
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     with contextlib.suppress(ImportError):
         import uvloop

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from functools import partial
-from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
@@ -131,7 +131,7 @@ def _count(number: int, noun: str) -> str:
 
 
 ConfigOption: TypeAlias = Annotated[
-    "Path | None",
+    Path | None,
     typer.Option(
         "--config",
         help="The configuration that names the account file.",
@@ -139,7 +139,7 @@ ConfigOption: TypeAlias = Annotated[
     ),
 ]
 AccountsOption: TypeAlias = Annotated[
-    "Path | None", typer.Option("--accounts", help="The account file itself, without a configuration.")
+    Path | None, typer.Option("--accounts", help="The account file itself, without a configuration.")
 ]
 StdinOption: TypeAlias = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password from standard input, and do not ask.")

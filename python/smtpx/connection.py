@@ -14,6 +14,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
+from smtpx import handshake
 from smtpx._core import CloseEvent, MessageEvent, Response, ServerEngine
 from smtpx.desk import FAILED, UPGRADE, Conversation, Reply, Upgrade, checked
 from smtpx.sasl import Challenge
@@ -92,6 +93,7 @@ class Connection(asyncio.Protocol):
         "_dropped",
         "_early",
         "_ended",
+        "_eof",
         "_handshake",
         "_heard",
         "_limits",
@@ -133,6 +135,7 @@ class Connection(asyncio.Protocol):
         self._draining = False
         self._dropped = 0
         self._ended = False
+        self._eof = False
         self.conversation = None
         self.reason = ""
 
@@ -152,11 +155,12 @@ class Connection(asyncio.Protocol):
             return
         self.session = session
         self._transport.set_write_buffer_limits(high=self._limits.write_buffer)
+        if self._desk.service == "submissions":
+            self._timer = self._loop.call_later(self._limits.handshake_timeout, self._tick)
+            self._receive = self._hear_hello
+            return
         self._timer = self._loop.call_later(self._limits.shortest_timeout, self._tick)
-        ssl_object = transport.get_extra_info("ssl_object")
-        if ssl_object is not None:
-            session.encrypted(ssl_object)
-        self._converse(tls=ssl_object is not None)
+        self._converse(tls=False)
 
     def data_received(self, data: bytes) -> None:
         """Feed the engine: the hot path."""
@@ -169,6 +173,12 @@ class Connection(asyncio.Protocol):
             self._transport.write(output)
         elif self._answering is not None:
             self._watch_backlog()
+
+    def eof_received(self) -> bool:
+        """Answer what was sent before a client closed its side, as scripts do; one that left is left."""
+        sent = isinstance(self._asked, MessageEvent) or self._buffered() > 0
+        self._eof = self._answering is not None and sent and self._transport.can_write_eof()
+        return self._eof
 
     def pause_writing(self) -> None:
         """Read no more from a client that does not read our replies (HOSTILE 103)."""
@@ -220,6 +230,9 @@ class Connection(asyncio.Protocol):
         engine = ServerEngine(self._desk.config, tls=tls)
         self.conversation = Conversation(self._desk, self.session, engine)
         self._receive = engine.receive_data
+        early, self._early = self._early, b""
+        if early:
+            engine.receive_data(early)
         step = self._ask(None, b"") if self._desk.asks_connect else engine.start()
         if step is not None:
             self._pursue(*step)
@@ -283,6 +296,8 @@ class Connection(asyncio.Protocol):
             self._watch_backlog()
             if self._draining:
                 self._close_if_idle()
+            elif self._eof and self._answering is None:
+                self._transport.close()
 
     def _pursue_told(self, answer: Reply) -> None:
         try:
@@ -299,7 +314,7 @@ class Connection(asyncio.Protocol):
         engine, asked = self.conversation.engine, self._asked
         if answer is UPGRADE:
             self._write(output + engine.reply()[1])
-            self._shake_hands(engine)
+            self._shake_hands(b"")
             return None
         if isinstance(answer, Challenge):
             event, more = engine.challenge(answer.data)
@@ -321,7 +336,7 @@ class Connection(asyncio.Protocol):
 
     def _watch_backlog(self) -> None:
         """Stop reading while the client does not read, or while much waits behind an unanswered event."""
-        if self._ended:
+        if self._ended or self._handshake is not None:
             return
         behind = self._answering is not None and self.conversation is not None
         if self._blocked_since is not None or (behind and self._buffered() > _BACKLOG):
@@ -337,25 +352,31 @@ class Connection(asyncio.Protocol):
 
     # -- TLS
 
-    def _shake_hands(self, engine: ServerEngine) -> None:
+    def _hear_hello(self, hello: bytes) -> Step:
+        """Take the first octets of a client that begins with TLS."""
+        self._shake_hands(hello)
+        return None, b""
+
+    def _shake_hands(self, hello: bytes) -> None:
         # Nothing more is read in clear text: what a libuv loop would still hand over in this turn must not be
         # taken for what comes out of TLS (CVE-2011-0411; HOSTILE 60).
         self._transport.pause_reading()
-        self._receive = self._hold
-        self._handshake = self._loop.create_task(self._upgrade(engine))
+        self._receive = self._drop
+        self._handshake = self._loop.create_task(self._upgrade(hello))
 
-    async def _upgrade(self, engine: ServerEngine) -> None:
+    async def _upgrade(self, hello: bytes) -> None:
         context, transport = self._owner.tls, None
         if context is not None:
+            timeout = self._limits.handshake_timeout
+            task = handshake.begin(self._loop, self._transport, self, context, timeout)
+            await asyncio.sleep(0)
+            # From here on the transport hands what it reads to TLS, and TLS hands us what was inside.
+            self._receive = self._hold
+            if hello:
+                self._loop.call_soon(handshake.replay, self._transport, hello)
             # What fails here was said to the client by TLS itself, or by its silence (HOSTILE 63).
             with suppress(OSError, ssl.SSLError):
-                transport = await self._loop.start_tls(
-                    self._transport,
-                    self,
-                    context,
-                    server_side=True,
-                    ssl_handshake_timeout=self._limits.handshake_timeout,
-                )
+                transport = await task
         self._handshake = None
         if transport is None or self._ended:
             self.reason = self.reason or "TLS handshake failed"
@@ -364,9 +385,14 @@ class Connection(asyncio.Protocol):
                 self.connection_lost(None)
             return
         self._transport = transport
-        self._transport.set_write_buffer_limits(high=self._limits.write_buffer)
+        self._blocked_since = None
+        transport.set_write_buffer_limits(high=self._limits.write_buffer)
         self._replied = self._now()
         self.session.encrypted(transport.get_extra_info("ssl_object"))
+        if self.conversation is None:
+            self._converse(tls=True)
+            return
+        engine = self.conversation.engine
         engine.tls_started()
         self._receive = engine.receive_data
         early, self._early = self._early, b""
@@ -385,13 +411,15 @@ class Connection(asyncio.Protocol):
         now, limits = self._now(), self._limits
         if self._blocked_since is not None:
             due, reason = self._blocked_since + limits.data_timeout, "client does not read"
-        elif self._answering is not None or self._handshake is not None or self.conversation is None:
+        elif self._answering is not None or self._handshake is not None:
             due, reason = now + limits.shortest_timeout, ""
+        elif self.conversation is None:
+            due, reason = self._began + limits.handshake_timeout, "TLS handshake timed out"
         else:
             due, reason = self._due(self.conversation.engine, now)
         if now < due:
             self._timer = self._loop.call_later(min(due - now, limits.shortest_timeout), self._tick)
-        elif self._blocked_since is not None:
+        elif self._blocked_since is not None or self.conversation is None:
             self.reason = reason
             self._transport.abort()
         else:

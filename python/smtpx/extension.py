@@ -64,6 +64,20 @@ class Extension:
         return None
 
 
+# What the engine says itself; said twice, clients would believe the one or the other.
+_BUILT_IN = {
+    "PIPELINING",
+    "SIZE",
+    "8BITMIME",
+    "SMTPUTF8",
+    "ENHANCEDSTATUSCODES",
+    "CHUNKING",
+    "BINARYMIME",
+    "STARTTLS",
+    "AUTH",
+    "DSN",
+    "HELP",
+}
 _KEYWORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")  # ehlo-keyword and esmtp-keyword, RFC 5321 4.1.1.1, 4.1.2
 _PARAMS = re.compile(r"[!-~]+(?: [!-~]+)*")
 
@@ -80,6 +94,8 @@ def extension_line(extension: ExtensionLike) -> str:
         raise ConfigurationError(
             f"extension name {name!r}: write letters, digits and '-', no '-' first (RFC 5321 4.1.1.1)"
         )
+    if name.upper() in _BUILT_IN:
+        raise ConfigurationError(f"extension {name} is built in: smtpx offers it by itself where it applies")
     if params and not _PARAMS.fullmatch(params):
         raise ConfigurationError(
             f"params of extension {name}: {params!r} must be printable ASCII words, one space between them"

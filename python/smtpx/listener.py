@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import stat
@@ -103,10 +104,8 @@ def bind(listener: Listener) -> list[socket.socket]:
 
 
 def _bind_path(path: Path) -> socket.socket:
-    with contextlib.suppress(FileNotFoundError):
-        # What a killed server left; anything that is no socket is not ours to remove.
-        if stat.S_ISSOCK(path.stat().st_mode):
-            path.unlink()
+    if _is_left(path):
+        path.unlink()
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.bind(os.fspath(path))
@@ -115,3 +114,14 @@ def _bind_path(path: Path) -> socket.socket:
         sock.close()
         raise OSError(error.errno, f"cannot listen on {path}: {error.strerror}") from error
     return sock
+
+
+def _is_left(path: Path) -> bool:
+    """Tell whether this is the socket of a killed server: nobody listens, and nothing else is there."""
+    try:
+        if not stat.S_ISSOCK(path.stat().st_mode):
+            return False
+    except FileNotFoundError:
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        return probe.connect_ex(os.fspath(path)) == errno.ECONNREFUSED

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from smtpx._core import Response, parse_path
 from smtpx.errors import AddressError, ConfigurationError, InvalidCredential, StorageError, StorageFull
-from smtpx.handler import UNVERIFIED, Handler
+from smtpx.handler import UNVERIFIED, Answer, Handler
 from smtpx.mail import new_id
 from smtpx.received import count_received, received_line
 from smtpx.storage import LocalStorage, Reserving, Storage
@@ -78,7 +78,7 @@ class LocalHandler(Handler):
         self.on_saved = on_saved
         self._password_threads = ThreadPoolExecutor(password_checks, thread_name_prefix="smtpx-password")
 
-    def check_mail(self, session: Session, sender: str, params: dict[str, str]) -> Response | None:
+    def check_mail(self, session: Session, sender: str, params: dict[str, str]) -> Answer:
         """Refuse when the disk is full, and the sender that is not the account's own (RFC 6409 6.1)."""
         if isinstance(self.storage, Reserving) and not self.storage.has_room(int(params.get("SIZE") or 0)):
             return _NO_ROOM
@@ -88,7 +88,7 @@ class LocalHandler(Handler):
             return _NOT_LOGGED_IN
         return None if self.environment.same(sender, session.user) else _NOT_YOURS
 
-    def check_rcpt(self, session: Session, recipient: str, params: dict[str, str]) -> Response | None:  # noqa: ARG002
+    def check_rcpt(self, session: Session, recipient: str, params: dict[str, str]) -> Answer:  # noqa: ARG002
         """Accept the accounts and aliases here; elsewhere only from those who logged in to submit."""
         environment = self.environment
         if environment.domain_of(recipient) is None:
@@ -135,11 +135,11 @@ class LocalHandler(Handler):
             return _REFUSED
         return _LOGGED_IN
 
-    def serve_verify(self, session: Session, name: str) -> Response:
+    def serve_verify(self, session: Session, name: str) -> Answer:
         """Answer who logged in truly, anybody else always the same."""
         return self._look_up(session, name, UNVERIFIED, expand=False)
 
-    def serve_expand(self, session: Session, name: str) -> Response:
+    def serve_expand(self, session: Session, name: str) -> Answer:
         """Answer who logged in with the members of an alias, anybody else always the same."""
         return self._look_up(session, name, UNVERIFIED, expand=True)
 

@@ -40,6 +40,7 @@ __all__ = ["Counters", "Server"]
 log = logging.getLogger("smtpx.server")
 session_log = logging.getLogger("smtpx.session")
 
+_session_ids = itertools.count(1)  # of all servers, so that the log never names two sessions alike
 _INTERNET = (socket.AF_INET, socket.AF_INET6)
 _GRACE = 30.0  # seconds that stop() gives to what is in flight
 _LAST_WORDS = 5.0  # and to the last replies after that
@@ -97,6 +98,9 @@ class Server:
             self._storage = LocalStorage()
             checks = self.limits.password_checks
             handler = LocalHandler(environment, self._storage, password_checks=checks)
+        for given in (handler, *extensions):
+            if isinstance(given, type):
+                raise ConfigurationError(f"give Server an instance, {given.__name__}(), not the class")
         if sockets is not None and listeners is not None and len(sockets) != len(listeners):
             raise ConfigurationError(f"{len(sockets)} sockets need as many listeners, not {len(listeners)}")
         self.environment = environment
@@ -108,14 +112,13 @@ class Server:
         self._sockets = None if sockets is None else tuple(sockets)
         self._tls = tls
         self._tls_usable = tls is not None and tls_context.usable(tls)
-        self._listening_tls: ssl.SSLContext | None = None
         self._servers: list[asyncio.Server] = []
         self._paths: list[Path] = []
         self._connections: set[Connection] = set()
         self._addresses: Counter[str] = Counter()
-        self._session_ids = itertools.count(1)
         self._executor: ThreadPoolExecutor | None = None
-        self._empty: asyncio.Event | None = None
+        self._empty = asyncio.Event()
+        self._stopping = asyncio.Lock()
         self._stopped: asyncio.Event | None = None
 
     @property
@@ -144,8 +147,6 @@ class Server:
         """
         context = tls_context.server_context(cert, key)
         self._tls, self._tls_usable = context, True
-        if self._listening_tls is not None:
-            tls_context.swap(self._listening_tls, context)
 
     async def start(self) -> None:
         """Listen, and return.
@@ -166,9 +167,8 @@ class Server:
                         f"the service {listener.service} needs a certificate:"
                         " call load_certificate() or give tls="
                     )
-            self._listening_tls = self._tls
             self._executor = ThreadPoolExecutor(self.limits.password_checks, "smtpx-password")
-            self._stopped, self._empty = asyncio.Event(), asyncio.Event()
+            self._stopped, self._empty, self._stopping = asyncio.Event(), asyncio.Event(), asyncio.Lock()
             self._empty.set()
             if self._storage is not None:
                 await self._storage.open()
@@ -179,6 +179,7 @@ class Server:
                     await self._listen(loop, desk, sock)
         except BaseException:
             _close(bound)
+            self._remove_paths()
             await self.stop(grace=0)
             raise
 
@@ -198,6 +199,7 @@ class Server:
                     self._paths.append(Path(listener.path))
         except BaseException:
             _close(bound)
+            self._remove_paths()
             raise
         return bound
 
@@ -218,12 +220,8 @@ class Server:
         def connect() -> Connection:
             return Connection(self, desk, loop)
 
-        # A client in its handshake holds no place among the connections, and no longer than its timeout.
-        context = self._listening_tls if desk.service == "submissions" else None
-        timeout = None if context is None else self.limits.handshake_timeout
-        options: dict[str, Any] = {"ssl": context, "ssl_handshake_timeout": timeout}
         # asyncio's backlog is also how often it accepts in a row: with no descriptor left it would log each.
-        options["backlog"] = 1
+        options: dict[str, Any] = {"backlog": 1}
         if sock.family in _INTERNET:
             server = await loop.create_server(connect, sock=sock, **options)
         else:
@@ -236,8 +234,11 @@ class Server:
 
     async def stop(self, grace: float = _GRACE) -> None:
         """Listen no more; let what is in flight finish for ``grace`` seconds; close the rest with 421."""
-        if self._stopped is None or self._empty is None:
-            return
+        async with self._stopping:
+            if self._stopped is not None:
+                await self._stop(self._stopped, grace)
+
+    async def _stop(self, stopped: asyncio.Event, grace: float) -> None:
         await self.stop_listening()
         for connection in list(self._connections):
             connection.drain()
@@ -252,8 +253,7 @@ class Server:
             self._executor.shutdown(wait=False, cancel_futures=True)
         if self._storage is not None:
             await self._storage.close()
-        self._listening_tls = None
-        stopped, self._stopped = self._stopped, None
+        self._stopped = None
         stopped.set()
 
     async def stop_listening(self) -> None:
@@ -267,9 +267,12 @@ class Server:
                     loop.remove_reader(sock.fileno())
         for _ in range(3):
             await asyncio.sleep(0)
+        self._remove_paths()
         for server in self._servers:
             server.close()
         self._servers.clear()
+
+    def _remove_paths(self) -> None:
         for path in self._paths:
             path.unlink(missing_ok=True)
         self._paths.clear()
@@ -301,12 +304,7 @@ class Server:
         address = peer[0] if isinstance(peer, tuple) else None
         limits = self.limits
         crowded = address is not None and self._addresses[address] >= limits.connections_per_address
-        if (
-            crowded
-            or len(self._connections) >= limits.connections
-            or self._empty is None
-            or self._stopped is None
-        ):
+        if crowded or len(self._connections) >= limits.connections or self._stopped is None:
             self.counters.refused += 1
             return None
         if address is not None:
@@ -314,7 +312,7 @@ class Server:
         self.counters.connections += 1
         self._connections.add(connection)
         self._empty.clear()
-        return Session(f"{os.getpid():x}-{next(self._session_ids):x}", peer, service)
+        return Session(f"{os.getpid():x}-{next(_session_ids):x}", peer, service)
 
     def dismiss(self, connection: Connection) -> None:
         """Count it out, and write its line into the log."""
@@ -327,7 +325,7 @@ class Server:
             self._addresses[address] -= 1
             if not self._addresses[address]:
                 del self._addresses[address]
-        if not self._connections and self._empty is not None:
+        if not self._connections:
             self._empty.set()
         self.counters.closed[connection.reason] += 1
         self.counters.messages += connection.messages

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
+from smtpx.errors import ConfigurationError
 from smtpx.server import Server
 
 if TYPE_CHECKING:
     import os
+    import socket
+    import ssl
+    from collections.abc import Sequence
     from types import TracebackType
 
+    from smtpx.environment import Environment
+    from smtpx.extension import ExtensionLike
+    from smtpx.handler import Handler
+    from smtpx.limits import Limits
     from smtpx.listener import Listener
     from smtpx.server import Counters
 
@@ -27,8 +35,17 @@ class SyncServer:
             smtplib.SMTP("127.0.0.1", server.listeners[0].port)
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.server = Server(*args, **kwargs)
+    def __init__(
+        self,
+        environment: Environment | None = None,
+        handler: Handler | None = None,
+        listeners: Sequence[Listener] | None = None,
+        extensions: Sequence[ExtensionLike] = (),
+        tls: ssl.SSLContext | None = None,
+        limits: Limits | None = None,
+        sockets: Sequence[socket.socket] | None = None,
+    ) -> None:
+        self.server = Server(environment, handler, listeners, extensions, tls, limits, sockets)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
@@ -50,6 +67,8 @@ class SyncServer:
 
     def start(self) -> None:
         """Listen, and return; raises what `Server.start` raises."""
+        if self._thread is not None:
+            raise ConfigurationError("the server runs already: stop() it first")
         started: threading.Event = threading.Event()
         failure: list[BaseException] = []
         self._thread = threading.Thread(

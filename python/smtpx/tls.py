@@ -7,7 +7,7 @@ import ssl
 
 from smtpx.errors import ConfigurationError
 
-__all__ = ["server_context", "swap", "usable"]
+__all__ = ["server_context", "usable"]
 
 
 def server_context(cert: str | os.PathLike[str], key: str | os.PathLike[str] | None = None) -> ssl.SSLContext:
@@ -51,16 +51,3 @@ def usable(context: ssl.SSLContext) -> bool:
             # A context that asks for a client certificate got as far as its own could take it.
             return context.verify_mode is not ssl.CERT_NONE
     return True
-
-
-def swap(listening: ssl.SSLContext, context: ssl.SSLContext) -> None:
-    """Let handshakes that begin with ``listening`` go on with the certificate of ``context``.
-
-    The context of a listening socket cannot be changed; the SNI callback, which is called whether or not the
-    client names a server, is OpenSSL's way to choose another.
-    """
-
-    def choose(tls: ssl.SSLObject, _name: str, _context: ssl.SSLContext) -> None:
-        tls.context = context
-
-    listening.sni_callback = choose

@@ -156,7 +156,10 @@ impl Session {
 
     fn start_discard(&mut self, size: u64, refusal: DiscardReply) -> Option<Event> {
         if size > PATIENCE.saturating_mul(self.config.settings.limits.message_size as u64) {
-            self.discarded(refusal);
+            match refusal {
+                DiscardReply::Ours(canned) => self.send(Verdict::Canned(canned)),
+                DiscardReply::Worded(reply) => reply.encode(&mut self.output),
+            }
             return Some(self.close("chunk far over the limit"));
         }
         if size == 0 {
