@@ -27,15 +27,19 @@ SESSIONS = 20
 
 @dataclass(frozen=True)
 class Load:
-    """What ``smtp-source`` sends, and what smtpx on uvloop may cost at most relative to a peer."""
+    """What ``smtp-source`` sends, and the most smtpx on uvloop may cost of a peer (None: reported)."""
 
     title: str
     options: tuple[str, ...]
     messages: int
-    bars: dict[str, float]
+    bars: dict[str, float | None]
 
 
-KEPT_BARS = {peers.SINK: 1.0, peers.AIOSMTPD: 0.1, peers.AIOSMTPD + peers.UVLOOP: 0.1}
+KEPT_BARS: dict[str, float | None] = {
+    peers.SINK: 1.0,
+    peers.AIOSMTPD: 0.1,
+    peers.AIOSMTPD + peers.UVLOOP: None,
+}
 LOADS = (
     Load("4 KiB, kept connections", ("-d", "-l", "4096"), 3000, KEPT_BARS),
     Load("connection a message", ("-l", "4096"), 2000, {peers.SINK: 1.2}),
@@ -131,8 +135,8 @@ def verdicts(results: Results) -> str:
         for name, bar in load.bars.items():
             if own is not None and name in samples:
                 ratio = median(own.cpu_us) / median(samples[name].cpu_us)
-                verdict = "met" if ratio <= bar else "MISSED"
-                lines.append(f"| {load.title} | {name} | {ratio:.3f} | <= {bar} | {verdict} |")
+                judged = "| |" if bar is None else f"| <= {bar} | {'met' if ratio <= bar else 'MISSED'} |"
+                lines.append(f"| {load.title} | {name} | {ratio:.3f} {judged}")
     return "\n".join(lines)
 
 

@@ -109,9 +109,6 @@ def _wait_for(port: int) -> None:
 
 async def _serve_smtpx(tls: tuple[str, str] | None) -> None:
     import smtpx
-    from smtpx.memory import hold_mmap_threshold
-
-    hold_mmap_threshold()  # as `smtpx serve` does
 
     class Drop(smtpx.Handler):
         def serve_mail_tx(self, mail: MailTx) -> None:
