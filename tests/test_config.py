@@ -136,7 +136,7 @@ def test_a_fault_at_the_top(file: Path, text: str, told: str) -> None:
         ('service = "stmp"', "'service' must be one of 'smtp', 'submission', 'submissions', not 'stmp'"),
         ('service = "smtp"\nport = "25"', "'port' must be a whole number, without quotes, not '25'"),
         ('service = "smtp"\nport = true', "'port' must be a whole number, without quotes, not true"),
-        ('service = "smtp"\nport = 65536', "'port' must be from 0 to 65535, not 65536"),
+        ('service = "smtp"\nport = 65536', "port 65536: write one from 0 to 65535"),
         ('service = "submissions"', "'submissions' needs a certificate: write [tls] certificate and key"),
         ('service = "smtp"\nlisen = 1', "unknown key 'lisen'"),
     ],

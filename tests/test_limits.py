@@ -1,4 +1,4 @@
-"""Limits: what HOSTILE.md names as defaults, and what cannot be one."""
+"""Limits: the defaults, and what cannot be one."""
 
 from __future__ import annotations
 

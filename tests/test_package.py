@@ -197,6 +197,7 @@ LAYERS = [
     "smtpx.tls",
     "smtpx.limits",
     "smtpx.memory",
+    "smtpx.early",
     "smtpx.handshake",
     "smtpx.listener",
     "smtpx.session",

@@ -125,7 +125,7 @@ class App:
         config = self._load()
         self._set_up_log(config)
         self._given = [(Listener(service), [sock]) for service, sock in systemd.listening_sockets()]
-        async with LocalStorage(config.spool) as storage:
+        async with LocalStorage(config.spool, reserve=config.limits.disk_reserve) as storage:
             with _signals(self._asked):
                 await self._start(config, storage)
                 try:

@@ -72,6 +72,7 @@ def load(path: Path, *, files: bool = True) -> Config:
     config = document.build(Config)
     if config is not None:
         _check_names(document, config)
+        _check_loops(document, config)
         _check_listeners(document, config)
         if files:
             _check_files(document, config)
@@ -91,6 +92,35 @@ def _check_names(document: Document, config: Config) -> None:
                 document.fault(where, f"'{local}' stands for nobody: name an address, or remove it")
             for index, member in enumerate(members):
                 _check_address(document, (*where, index), member, 'an address, as "joe@example.org"')
+
+
+def _check_loops(document: Document, config: Config) -> None:
+    aliases = {
+        f"{local}@{name}".lower(): [member.lower() for member in members]
+        for name, domain in config.domains.items()
+        for local, members in domain.aliases.items()
+    }
+    for name, domain in config.domains.items():
+        for local in domain.aliases:
+            if domain.aliases[local] and not _ends(f"{local}@{name}".lower(), aliases):
+                where: Where = ("domains", name, "aliases", local)
+                document.fault(
+                    where, f"'{local}' leads only back to itself: name an address that is no alias"
+                )
+
+
+def _ends(address: str, aliases: Mapping[str, list[str]]) -> bool:
+    """Tell whether mail to the address gets anywhere (HOSTILE 74)."""
+    seen: set[str] = set()
+    waiting = [address]
+    while waiting:
+        current = waiting.pop()
+        if current not in aliases:
+            return True
+        if current not in seen:
+            seen.add(current)
+            waiting.extend(aliases[current])
+    return False
 
 
 def _check_domain(document: Document, where: Where, name: str) -> None:
@@ -116,8 +146,6 @@ def _check_listeners(document: Document, config: Config) -> None:
     taken: set[object] = set()
     for index, listener in enumerate(config.listeners):
         where: Where = ("listener", index)
-        if listener.port is not None and not 0 <= listener.port <= 65535:
-            document.fault((*where, "port"), f"'port' must be from 0 to 65535, not {listener.port}")
         if listener.service != "smtp" and config.tls is None:
             document.fault(
                 (*where, "service"),

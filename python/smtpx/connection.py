@@ -11,12 +11,12 @@ import inspect
 import logging
 import ssl
 import sys
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 from smtpx import handshake
 from smtpx._core import CloseEvent, MessageEvent, Response, ServerEngine
 from smtpx.desk import FAILED, UPGRADE, Conversation, Reply, Upgrade, checked
+from smtpx.early import readable
 from smtpx.sasl import Challenge
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ _BACKLOG = 64 << 10  # octets behind an unanswered event before reading stops
 _HEARD_OUT = 1 << 20  # octets read and dropped behind our last reply
 _AT_ONCE = (Response, Challenge, Upgrade)
 
+_EARLY = Response(554, "5.5.0 Input before it was asked for")
 _TIMED_OUT = Response(421, "4.4.2 Timeout, closing the connection")
 _STOPPING = Response(421, "4.3.2 Service shutting down, closing the connection")
 _OVERLOADED = Response(421, "4.7.0 Too many connections, try again later")
@@ -150,7 +151,8 @@ class Connection(asyncio.Protocol):
         session = self._owner.admit(self, peer, self._desk.service)
         if session is None:
             self._ended = True
-            self._transport.write(bytes(_OVERLOADED))
+            if self._desk.service != "submissions":  # whose clients read no clear text
+                self._transport.write(bytes(_OVERLOADED))
             self._transport.close()
             return
         self.session = session
@@ -195,9 +197,11 @@ class Connection(asyncio.Protocol):
         if not self.reason:
             self.reason = "connection lost" if error else "closed by the client"
         self._ended = True
-        self._receive = self._drop
+        self._receive = _deaf  # no method of ours: else the connection would wait for the garbage collector
         if self._timer is not None:
             self._timer.cancel()
+        if self._handshake is not None:
+            self._handshake.cancel()
         if self._answering is not None and not isinstance(self._asked, MessageEvent):
             self._answering.cancel()
         self._owner.dismiss(self)
@@ -220,6 +224,7 @@ class Connection(asyncio.Protocol):
             "user": session.user,
             "messages": self.messages,
             "errors": 0 if self.conversation is None else self.conversation.engine.errors,
+            "auth_failures": 0 if self.conversation is None else self.conversation.engine.auth_failures,
             "duration": round(self._now() - self._began, 3),
             "reason": self.reason,
         }
@@ -233,6 +238,10 @@ class Connection(asyncio.Protocol):
         early, self._early = self._early, b""
         if early:
             engine.receive_data(early)
+        if not tls and self._desk.waits_its_turn and readable(self._transport):
+            # Who talks before the banner is no mail server, and what it said is not run (HOSTILE 23).
+            self._finish(engine.close(_EARLY), "input before the banner")
+            return
         step = self._ask(None, b"") if self._desk.asks_connect else engine.start()
         if step is not None:
             self._pursue(*step)
@@ -272,22 +281,37 @@ class Connection(asyncio.Protocol):
         limits = self._limits
         timeout = limits.message_timeout if isinstance(self._asked, MessageEvent) else limits.hook_timeout
         self._answering = task
-        # A handler that hangs holds up its own session only, and not for ever (HOSTILE 101).
-        self._deadline = self._loop.call_later(timeout, task.cancel)
+        self._deadline = self._loop.call_later(timeout, self._overdue, task)
         task.add_done_callback(self._answered)
 
+    def _overdue(self, task: asyncio.Future[Reply]) -> None:
+        """Go on without a handler that hangs, even one that will not be cancelled (HOSTILE 101)."""
+        what = "serve_mail_tx" if isinstance(self._asked, MessageEvent) else "a hook"
+        log.error(
+            "%s took longer than Limits allows: let it wait for less, or allow more",
+            what,
+            extra={"session": self.session.id},
+        )
+        task.remove_done_callback(self._answered)
+        task.add_done_callback(_forget)
+        task.cancel()
+        self._settle(FAILED)
+
     def _answered(self, task: asyncio.Future[Reply]) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-        self._answering = self._deadline = None
         answer: Reply = FAILED
         if task.cancelled():
             if not self._ended:
-                log.error("handler cancelled", extra={"session": self.session.id})
+                log.error("handler was cancelled", extra={"session": self.session.id})
         elif error := task.exception():
             self._log_failure("handler raised", error)
         else:
             answer = task.result()
+        self._settle(answer)
+
+    def _settle(self, answer: Reply) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._answering = self._deadline = None
         if self._ended:
             return
         self._replied = self._now()
@@ -365,24 +389,17 @@ class Connection(asyncio.Protocol):
         self._handshake = self._loop.create_task(self._upgrade(hello))
 
     async def _upgrade(self, hello: bytes) -> None:
-        context, transport = self._owner.tls, None
-        if context is not None:
-            timeout = self._limits.handshake_timeout
-            task = handshake.begin(self._loop, self._transport, self, context, timeout)
-            await asyncio.sleep(0)
-            # From here on the transport hands what it reads to TLS, and TLS hands us what was inside.
-            self._receive = self._hold
-            if hello:
-                self._loop.call_soon(handshake.replay, self._transport, hello)
-            # What fails here was said to the client by TLS itself, or by its silence (HOSTILE 63).
-            with suppress(OSError, ssl.SSLError):
-                transport = await task
-        self._handshake = None
-        if transport is None or self._ended:
-            self.reason = self.reason or "TLS handshake failed"
-            self._transport.abort()
-            if not self._ended:  # the transport's protocol is TLS's own by now, and does not tell us
+        transport = None
+        try:
+            transport = await self._shaken(hello)
+        finally:
+            self._handshake = None
+            if transport is None:
+                self.reason = self.reason or "TLS handshake failed"
+                self._transport.abort()
+                # The transport's protocol is TLS's own by now, and does not tell us.
                 self.connection_lost(None)
+        if transport is None:
             return
         self._transport = transport
         self._blocked_since = None
@@ -398,6 +415,28 @@ class Connection(asyncio.Protocol):
         early, self._early = self._early, b""
         if early:
             self.data_received(early)
+
+    async def _shaken(self, hello: bytes) -> asyncio.Transport | None:
+        """Return the transport inside TLS; None where the handshake failed, or the client is gone."""
+        context = self._owner.tls
+        if context is None or self._ended or self._transport.is_closing():
+            return None
+        task = handshake.begin(self._loop, self._transport, self, context, self._limits.handshake_timeout)
+        try:
+            await asyncio.sleep(0)
+            # From here on the transport hands what it reads to TLS, and TLS hands us what was inside.
+            self._receive = self._hold
+            if hello:
+                self._loop.call_soon(handshake.replay, self._transport, hello)
+            transport = await task
+        except (OSError, ssl.SSLError):
+            return None  # TLS itself told the client, or its silence told us (HOSTILE 63)
+        finally:
+            task.cancel()
+        # Of a transport that was aborted meanwhile uvloop gives one without TLS.
+        if self._ended or transport is None or transport.get_extra_info("ssl_object") is None:
+            return None
+        return transport
 
     def _hold(self, data: bytes) -> Step:
         """Keep what TLS hands over before its handshake is reported to us."""
@@ -441,7 +480,7 @@ class Connection(asyncio.Protocol):
     def drain(self) -> None:
         """Let what is in flight finish, then close; what is idle closes now (HOSTILE 106)."""
         self._draining = True
-        if self.conversation is None or self._handshake is not None:
+        if self.conversation is None or self._handshake is not None or self._ended:
             self.cut()
             return
         engine = self.conversation.engine
@@ -455,10 +494,13 @@ class Connection(asyncio.Protocol):
 
     def cut(self) -> None:
         """End the session, whatever is in flight."""
-        if self.conversation is None or self._handshake is not None:
+        if self._handshake is not None:
             self.reason = "stopping"
+            self._handshake.cancel()
+        elif self.conversation is None or self._ended:
+            self.reason = self.reason or "stopping"
             self._transport.abort()
-        elif not self._ended:
+        else:
             self._cut(_STOPPING, "stopping")
 
     def abort(self) -> None:
@@ -504,6 +546,15 @@ class Connection(asyncio.Protocol):
                 transport.write_eof()
             except OSError:  # the client is gone already
                 transport.abort()
+
+
+def _deaf(_data: bytes) -> Step:
+    return None, b""
+
+
+def _forget(task: asyncio.Future[Reply]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        log.error("handler raised, long after its time", exc_info=error)
 
 
 async def _await(answer: object) -> Reply:

@@ -23,6 +23,7 @@ from smtpx._core import (
 from smtpx.errors import InvalidCredential, SMTPError
 from smtpx.extension import ExtensionLike, extension_line, extension_parameters, extension_refusal
 from smtpx.handler import Answer, Handler
+from smtpx.local import LocalHandler
 from smtpx.mail import MailTx, new_id
 from smtpx.sasl import Challenge, Credentials, Mechanism, ServerMechanism, server_mechanism
 from smtpx.status import CommandKind
@@ -88,14 +89,17 @@ class Desk:
     ) -> None:
         self.service = listener.service
         self.handler = handler
-        self.environment = environment
+        self._environment = environment
         self.extensions = tuple(extensions)
         self.executor = executor
         self.tls_usable = tls_usable
+        self.waits_its_turn = listener.early_input == "reject"
         submission = self.service != "smtp"
         overridden = {name for name in dir(Handler) if _overrides(handler, name)}
         self.asks_connect = "check_connect" in overridden
-        self.handler_logs_in = "serve_auth" in overridden
+        # LocalHandler's logins are those of its environment, which we check as for any other handler.
+        own = getattr(type(handler), "serve_auth", None) is not LocalHandler.serve_auth
+        self.handler_logs_in = "serve_auth" in overridden and own
         # A handler with logins of its own has names of its own; then whose address is whose is for it to say.
         self.matches_sender = submission and not self.handler_logs_in
         decide = CommandKind.ZERO
@@ -129,6 +133,11 @@ class Desk:
             max_refused_recipients=limits.refused_recipients,
             max_auth_failures=limits.auth_failures,
         )
+
+    @property
+    def environment(self) -> Environment | None:
+        """Who may log in; a LocalHandler's may be replaced while it runs."""
+        return self.handler.environment if isinstance(self.handler, LocalHandler) else self._environment
 
 
 def _overrides(handler: Handler, name: str) -> bool:
@@ -291,7 +300,7 @@ class Conversation:
             answer = desk.handler.serve_auth(self.session, username, password)
             if answer is not None and not isinstance(answer, Response):
                 answer = await answer
-            return _LOGGED_IN if answer is None else answer
+            return checked(answer) or _LOGGED_IN
         if desk.environment is None:
             raise InvalidCredential
         # bcrypt takes a tenth of a second and more: on a thread, and few at once, so that guessing passwords

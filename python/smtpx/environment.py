@@ -110,7 +110,7 @@ class Domain:
         _checked(f"postmaster@{name}")
         self.name = name
         self.dkim = dkim
-        self.accounts: MutableMapping[str, Account] = _Folded(_fold_local)
+        self.accounts: MutableMapping[str, Account] = _Accounts(_fold_local)
         self.aliases: MutableMapping[str, list[str]] = _Folded(_fold_local)
         self.add(Account("", "postmaster", name))
 
@@ -287,6 +287,17 @@ class _Folded(MutableMapping[str, _T]):
 
     def __repr__(self) -> str:
         return repr(self._items)
+
+
+class _Accounts(_Folded[Account]):
+    """The accounts of a domain, which never lose their postmaster (RFC 5321 4.5.1)."""
+
+    __slots__ = ()
+
+    def __delitem__(self, key: str) -> None:
+        if _fold_local(key) == "postmaster":
+            raise ConfigurationError("a domain must keep its postmaster")
+        super().__delitem__(key)
 
 
 def _fold_local(local: str) -> str:

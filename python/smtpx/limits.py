@@ -42,6 +42,8 @@ class Limits:
     """bcrypt checks at the same time, each on a thread of its own."""
     write_buffer: int = 256 << 10
     """Replies that wait for a client to read them; beyond it the client is not read from."""
+    disk_reserve: int = 100 << 20
+    """Free space to leave on the device of the spool; below it MAIL is answered 452 4.3.1."""
     command_timeout: float = 300.0
     """From a reply to the end of the next command (RFC 5321 4.5.3.2.7)."""
     data_timeout: float = 180.0

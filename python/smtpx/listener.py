@@ -19,6 +19,7 @@ Service: TypeAlias = Literal["smtp", "submission", "submissions"]
 
 PORTS: Final[dict[str, int]] = {"smtp": 25, "submission": 587, "submissions": 465}
 BACKLOG = 1024
+_CHOICES = {"bare_newline": (None, "reject", "normalize"), "early_input": ("reject", "accept")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,11 @@ class Listener:
     def __post_init__(self) -> None:
         if self.service not in get_args(Service):
             raise ConfigurationError(f"service {self.service!r}: write one of {', '.join(get_args(Service))}")
+        for name, values in _CHOICES.items():
+            if getattr(self, name) not in values:
+                raise ConfigurationError(f"{name} {getattr(self, name)!r}: write one of {values}")
+        if self.port is not None and not 0 <= self.port <= 65535:
+            raise ConfigurationError(f"port {self.port}: write one from 0 to 65535")
         if self.path is not None and (self.host or self.port is not None):
             raise ConfigurationError("a Listener has a path, or a host and a port, not both")
 

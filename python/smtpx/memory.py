@@ -4,19 +4,35 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import time
 
 __all__ = ["release"]
 
+_SHARE = 1000  # a slow call rests for so many times what it took
+_QUICK = 0.0005  # seconds that a call may take and come again at once
 
-def release() -> None:
+
+class _Release:
     """Give back the free memory that lies in whole pages (glibc's malloc_trim; elsewhere nothing).
 
-    Called before a handshake, some 20 us, for idle TLS connections: a loop's TLS buffer is 256 KiB of which
-    little is touched. Cut from where the handshake before it left its used pages, it keeps those: 48 KiB a
-    connection instead of 26 on uvloop.
+    Called before a handshake, for idle TLS connections: a loop's TLS buffer is 256 KiB of which little is
+    touched. Cut from where the handshake before it left its used pages, it keeps those: 48 KiB a connection
+    instead of 26 on uvloop. It takes some 20 us, but tens of ms in a large heap in pieces: then it rests for
+    long, since clients decide how often there is a handshake.
     """
-    if _trim is not None:
-        _trim(0)
+
+    def __init__(self) -> None:
+        self._trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+        self._rests_until = 0.0
+
+    def __call__(self) -> None:
+        began = time.monotonic()
+        if self._trim is None or began < self._rests_until:
+            return
+        self._trim(0)
+        took = time.monotonic() - began
+        if took > _QUICK:
+            self._rests_until = began + took * _SHARE
 
 
-_trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+release = _Release()

@@ -95,7 +95,7 @@ class Server:
         if handler is None:
             if environment is None:
                 raise ConfigurationError("give Server an environment, a handler, or both")
-            self._storage = LocalStorage()
+            self._storage = LocalStorage(reserve=self.limits.disk_reserve)
             checks = self.limits.password_checks
             handler = LocalHandler(environment, self._storage, password_checks=checks)
         for given in (handler, *extensions):
@@ -140,6 +140,8 @@ class Server:
         self, cert: str | os.PathLike[str], key: str | os.PathLike[str] | None = None
     ) -> None:
         """Use this certificate (PEM) from the next handshake on; at any time, also while running.
+
+        STARTTLS is offered by listeners that were started with a certificate.
 
         Raises:
             ConfigurationError: it cannot be used; the one before stays in use.
@@ -223,6 +225,9 @@ class Server:
         # asyncio's backlog is also how often it accepts in a row: with no descriptor left it would log each.
         options: dict[str, Any] = {"backlog": 1}
         if sock.family in _INTERNET:
+            # Inherited by what it accepts. asyncio sets it only on sockets made with IPPROTO_TCP; without it
+            # a reply behind an unacknowledged one waits 40 ms.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             server = await loop.create_server(connect, sock=sock, **options)
         else:
             if sys.version_info >= (3, 13):

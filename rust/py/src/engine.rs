@@ -16,7 +16,29 @@ use crate::values::Response;
 
 type Step<'py> = (Option<Py<PyAny>>, Bound<'py, PyBytes>);
 
-/// What all sessions of a listener share: made once, not a connection. Sizes are octets.
+/// What all sessions of a listener share: made once, not a connection.
+///
+/// hostname: the name in the banner and in the reply to EHLO; one word.
+/// greeting: what follows it in the banner.
+/// decide: a union of `CommandKind`: these raise a `CommandEvent`, the others are answered by the engine. STARTTLS,
+///     AUTH and messages are always raised.
+/// `decide_errors`: also raise an `ErrorEvent` for each line that the engine refuses, so that the driver can word it.
+/// starttls: offer STARTTLS.
+/// `tls_required`: refuse all but what RFC 8314 lets pass until the session is in TLS.
+/// `auth_required`: refuse MAIL until the client has logged in.
+/// mechanisms: SASL mechanisms to offer, the strongest first; none: AUTH is not offered.
+/// dsn: offer DSN and take its parameters (RFC 3461).
+/// extensions: lines that the reply to EHLO gets beside the engine's own.
+/// `mail_params`, `rcpt_params`: keywords that these add to MAIL and to RCPT.
+/// `bare_newline`: "reject" or "normalize" a bare CR or LF in content.
+/// `early_input`: "reject" or "accept" content that comes before our 354.
+/// strict: refuse lenient forms of paths, as in `MAIL FROM: <a@b>`.
+/// `max_message_size`, `max_command_line`, `max_auth_line`: octets.
+/// `max_recipients`: of a message.
+/// `max_errors`, `max_refused_recipients`, `max_auth_failures`: of a session, which is then closed.
+/// `max_idle_commands`: NOOP, RSET, VRFY and the like in a row, without a message.
+///
+/// Raises `CommandError` where a text would break the framing of a reply.
 #[pyclass(frozen, module = "smtpx")]
 pub struct EngineConfig(Arc<Config>);
 
@@ -107,6 +129,11 @@ impl EngineConfig {
 }
 
 /// The server's side of a session, without I/O (RFC 5321).
+///
+/// Each call gives the event that waits for an answer, or None, and the octets to send. Of the events, only
+/// `CloseEvent` owes none: send, then close. A `CommandEvent` of STARTTLS that was answered with its default: send,
+/// shake hands, then call `tls_started`. An `AuthEvent` is answered by `challenge`, or by `reply` with a code: 235
+/// logs in. Calls out of turn raise `EngineError`.
 #[pyclass(module = "smtpx")]
 pub struct ServerEngine(Session);
 
@@ -177,6 +204,8 @@ impl ServerEngine {
         self.0.drain_output(|octets| PyBytes::new(py, octets))
     }
 
+    /// "silent" before the banner, "cleartext", "greeted", "anonymous", "ready", "mail", "refused" (all recipients
+    /// were), "rcpt", "data", "auth", "chunks", "chunk-failed", "handshake" or "closed".
     #[getter]
     fn state(&self) -> &'static str {
         self.0.state()
@@ -237,5 +266,11 @@ impl ServerEngine {
     #[getter]
     fn errors(&self) -> u32 {
         self.0.errors()
+    }
+
+    /// Failed logins so far.
+    #[getter]
+    fn auth_failures(&self) -> u32 {
+        self.0.auth_failures()
     }
 }

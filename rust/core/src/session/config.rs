@@ -5,7 +5,7 @@ use crate::data::Newlines;
 use crate::error::{Error, ErrorKind};
 use crate::reply::Reply;
 
-/// Limits of one session; the defaults are those that HOSTILE.md's rows name.
+/// Limits of one session; the defaults are those of docs/hostile-input.md.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Octets of content (RFC 1870).

@@ -334,6 +334,11 @@ impl Session {
         self.errors
     }
 
+    /// Failed logins so far.
+    pub fn auth_failures(&self) -> u32 {
+        self.auth_failures
+    }
+
     fn resume(&mut self) -> Option<Event> {
         if self.pending.is_some() || self.backlog.is_empty() {
             return None;
