@@ -625,7 +625,8 @@ def test_plain_text_behind_starttls_is_dropped_also_when_an_async_hook_came_befo
             raise AssertionError("a command in clear text was run inside TLS")
 
     async def main() -> None:
-        server = smtpx.Server(handler=Handler(), listeners=[LOOPBACK])
+        limits = smtpx.Limits(handshake_timeout=0.5)
+        server = smtpx.Server(handler=Handler(), listeners=[LOOPBACK], limits=limits)
         server.load_certificate(certificate.path, certificate.key)
         async with server:
             client = await Client.to(server)
