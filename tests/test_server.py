@@ -594,26 +594,6 @@ def test_stop_may_be_called_twice_at_once(run: Run) -> None:
     run(main())
 
 
-def test_client_that_closes_its_side_hears_the_answer_to_its_message(run: Run) -> None:
-    class Handler(smtpx.Handler):
-        async def serve_mail_tx(self, mail: smtpx.MailTx) -> Response:
-            await asyncio.sleep(0.02)
-            return Response(250, "2.0.0 kept")
-
-    async def main() -> None:
-        async with smtpx.Server(handler=Handler(), listeners=[LOOPBACK]) as server:
-            client = await Client.to(server)
-            await client.begin()
-            await client.ask("DATA")
-            client.writer.write(b"hi\r\n.\r\n")
-            client.writer.write_eof()
-            assert await client.reply() == "250 2.0.0 kept"
-            assert await client.reply() == ""
-            await client.close()
-
-    run(main())
-
-
 def test_plain_text_behind_starttls_is_dropped_also_when_an_async_hook_came_before(
     run: Run, certificate: Certificate
 ) -> None:

@@ -94,7 +94,6 @@ class Connection(asyncio.Protocol):
         "_dropped",
         "_early",
         "_ended",
-        "_eof",
         "_handshake",
         "_heard",
         "_limits",
@@ -136,7 +135,6 @@ class Connection(asyncio.Protocol):
         self._draining = False
         self._dropped = 0
         self._ended = False
-        self._eof = False
         self.conversation = None
         self.reason = ""
 
@@ -175,12 +173,6 @@ class Connection(asyncio.Protocol):
             self._transport.write(output)
         elif self._answering is not None:
             self._watch_backlog()
-
-    def eof_received(self) -> bool:
-        """Answer what was sent before a client closed its side, as scripts do; one that left is left."""
-        sent = isinstance(self._asked, MessageEvent) or self._buffered() > 0
-        self._eof = self._answering is not None and sent and self._transport.can_write_eof()
-        return self._eof
 
     def pause_writing(self) -> None:
         """Read no more from a client that does not read our replies (HOSTILE 103)."""
@@ -320,8 +312,6 @@ class Connection(asyncio.Protocol):
             self._watch_backlog()
             if self._draining:
                 self._close_if_idle()
-            elif self._eof and self._answering is None:
-                self._transport.close()
 
     def _pursue_told(self, answer: Reply) -> None:
         try:

@@ -239,6 +239,8 @@ class Server:
 
     async def stop(self, grace: float = _GRACE) -> None:
         """Listen no more; let what is in flight finish for ``grace`` seconds; close the rest with 421."""
+        if self._stopping.locked():
+            await self._end_connections(grace)  # a second stop with less grace hastens the first
         async with self._stopping:
             if self._stopped is not None:
                 await self._stop(self._stopped, grace)
@@ -247,19 +249,22 @@ class Server:
         await self.stop_listening()
         for connection in list(self._connections):
             connection.drain()
-        if not await _reached(self._empty, grace):
-            for connection in list(self._connections):
-                connection.cut()
-            if not await _reached(self._empty, min(grace, _LAST_WORDS)):
-                for connection in list(self._connections):
-                    connection.abort()
-                await self._empty.wait()
+        await self._end_connections(grace)
         if self._executor is not None:
             self._executor.shutdown(wait=False, cancel_futures=True)
         if self._storage is not None:
             await self._storage.close()
         self._stopped = None
         stopped.set()
+
+    async def _end_connections(self, grace: float) -> None:
+        if not await _reached(self._empty, grace):
+            for connection in list(self._connections):
+                connection.cut()
+            if not await _reached(self._empty, min(grace, _LAST_WORDS)):
+                for connection in list(self._connections):
+                    connection.abort()
+                await _reached(self._empty, _LAST_WORDS)
 
     async def stop_listening(self) -> None:
         """Accept no more clients; those that are here go on until `stop`, or until they leave."""
