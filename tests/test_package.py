@@ -197,7 +197,6 @@ LAYERS = [
     "smtpx.tls",
     "smtpx.limits",
     "smtpx.memory",
-    "smtpx.early",
     "smtpx.handshake",
     "smtpx.listener",
     "smtpx.session",

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 from smtpx import handshake
 from smtpx._core import CloseEvent, MessageEvent, Response, ServerEngine
 from smtpx.desk import FAILED, UPGRADE, Conversation, Reply, Upgrade, checked
-from smtpx.early import readable
 from smtpx.sasl import Challenge
 
 if TYPE_CHECKING:
@@ -40,7 +39,6 @@ _BACKLOG = 64 << 10  # octets behind an unanswered event before reading stops
 _HEARD_OUT = 1 << 20  # octets read and dropped behind our last reply
 _AT_ONCE = (Response, Challenge, Upgrade)
 
-_EARLY = Response(554, "5.5.0 Input before it was asked for")
 _TIMED_OUT = Response(421, "4.4.2 Timeout, closing the connection")
 _STOPPING = Response(421, "4.3.2 Service shutting down, closing the connection")
 _OVERLOADED = Response(421, "4.7.0 Too many connections, try again later")
@@ -230,10 +228,6 @@ class Connection(asyncio.Protocol):
         early, self._early = self._early, b""
         if early:
             engine.receive_data(early)
-        if not tls and self._desk.waits_its_turn and readable(self._transport):
-            # Who talks before the banner is no mail server, and what it said is not run (HOSTILE 23).
-            self._finish(engine.close(_EARLY), "input before the banner")
-            return
         step = self._ask(None, b"") if self._desk.asks_connect else engine.start()
         if step is not None:
             self._pursue(*step)
