@@ -22,7 +22,7 @@ _DOT_STRING = rb"%b(?:\.%b)*+" % (_ATOM, _ATOM)
 _QUOTED = rb'"([ !#-\[\]-~\x80-\xff]*+(?:\\[ -~][ !#-\[\]-~\x80-\xff]*+)*+)"'
 _LABEL = rb"(?!-)[A-Za-z0-9\-\x80-\xff]{1,63}+(?<!-)"
 _NAME = rb"%b(?:\.%b)*+" % (_LABEL, _LABEL)
-_DOMAIN = rb"(?:%b|\[[^\]]{0,62}\])" % _NAME
+_DOMAIN = rb"(?:%b|\[[^\[\],@]{0,62}\])" % _NAME
 _IPV4 = rb"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)){3}"
 _MAILBOX = rb"(?:(%b)|%b)(@%b)?" % (_DOT_STRING, _QUOTED, _DOMAIN)
 

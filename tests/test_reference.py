@@ -153,6 +153,7 @@ def assert_agree(name: str, octets: bytes) -> None:
 many = settings(max_examples=1000, deadline=None)
 
 
+@example(b"<@[10.10.10.10,@[0.0.0.0]:0>")
 @many
 @given(damaged(path))
 @example(b'<"a@b"@example.com>')
