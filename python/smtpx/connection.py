@@ -1,4 +1,4 @@
-"""The pump: octets between a transport and an engine, answers from the desk, and the clock.
+"""The pump: octets between a transport and an engine, answers from the desk, and the connection's end.
 
 One native call and one write a read. It knows no protocol: what to say is the engine's, what to decide is
 the desk's.
@@ -7,19 +7,17 @@ the desk's.
 from __future__ import annotations
 
 import asyncio
-import inspect
-import logging
-import ssl
-import sys
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
-from smtpx import handshake
+from smtpx import answering, handshake
 from smtpx._core import CloseEvent, MessageEvent, Response, ServerEngine
+from smtpx.deadlines import Deadlines
 from smtpx.desk import FAILED, UPGRADE, Conversation, Reply, Upgrade, checked
 from smtpx.sasl import Challenge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    import ssl
+    from collections.abc import Callable
 
     from smtpx._core import AuthEvent, CommandEvent, ErrorEvent
     from smtpx.desk import Desk
@@ -32,31 +30,13 @@ Step: TypeAlias = "tuple[Event | None, bytes]"
 
 __all__ = ["Connection", "Owner"]
 
-log = logging.getLogger("smtpx.handler")
-
 _BACKLOG = 64 << 10  # octets behind an unanswered event before reading stops
-
 _HEARD_OUT = 1 << 20  # octets read and dropped behind our last reply
 _AT_ONCE = (Response, Challenge, Upgrade)
 
 _TIMED_OUT = Response(421, "4.4.2 Timeout, closing the connection")
 _STOPPING = Response(421, "4.3.2 Service shutting down, closing the connection")
 _OVERLOADED = Response(421, "4.7.0 Too many connections, try again later")
-
-# An async handler starts at once, and one that never waits is done before we look: no trip through the loop.
-# It is a Task all the same, without which asyncio.timeout and TaskGroup do not work inside it.
-if sys.version_info >= (3, 12):
-
-    def _begin(
-        coroutine: Coroutine[Any, Any, Reply], loop: asyncio.AbstractEventLoop
-    ) -> asyncio.Future[Reply]:
-        return asyncio.Task(coroutine, loop=loop, eager_start=True)
-else:
-
-    def _begin(
-        coroutine: Coroutine[Any, Any, Reply], loop: asyncio.AbstractEventLoop
-    ) -> asyncio.Future[Reply]:
-        return loop.create_task(coroutine)
 
 
 class Owner(Protocol):
@@ -84,25 +64,19 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_answering",
         "_asked",
-        "_began",
-        "_blocked_since",
-        "_deadline",
         "_desk",
         "_draining",
         "_dropped",
         "_early",
         "_ended",
         "_handshake",
-        "_heard",
         "_limits",
         "_loop",
         "_now",
         "_owner",
         "_receive",
-        "_replied",
         "_timer",
-        "_transaction",
-        "_transaction_since",
+        "_times",
         "_transport",
         "conversation",
         "reason",
@@ -122,14 +96,10 @@ class Connection(asyncio.Protocol):
         self._receive: Callable[[bytes], Step] = self._drop
         self._early = b""
         self._handshake: asyncio.Task[None] | None = None
-        self._answering: asyncio.Future[Reply] | None = None
+        self._answering: answering.Waiting | None = None
         self._asked: Asked = None
-        self._deadline: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._began = self._heard = self._replied = 0.0
-        self._blocked_since: float | None = None
-        self._transaction = 0
-        self._transaction_since = 0.0
+        self._times = Deadlines(self._limits, loop.time())
         self._draining = False
         self._dropped = 0
         self._ended = False
@@ -141,7 +111,6 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Admit the client; greet it, or shake hands first."""
         self._transport = cast("asyncio.Transport", transport)
-        self._began = self._heard = self._replied = self._now()
         peer = transport.get_extra_info("peername")
         peer = tuple(peer[:2]) if isinstance(peer, tuple) else _path(peer)
         session = self._owner.admit(self, peer, self._desk.service)
@@ -162,24 +131,25 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Feed the engine: the hot path."""
-        self._heard = self._now()
+        times = self._times
+        times.heard = self._now()
         event, output = self._receive(data)
         if event is not None:
             self._pursue(event, output)
         elif output:
-            self._replied = self._heard
+            times.replied = times.heard
             self._transport.write(output)
         elif self._answering is not None:
             self._watch_backlog()
 
     def pause_writing(self) -> None:
         """Read no more from a client that does not read our replies (HOSTILE 103)."""
-        self._blocked_since = self._now()
+        self._times.blocked = self._now()
         self._watch_backlog()
 
     def resume_writing(self) -> None:
         """Go on."""
-        self._blocked_since = None
+        self._times.blocked = None
         self._watch_backlog()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -193,7 +163,8 @@ class Connection(asyncio.Protocol):
         if self._handshake is not None:
             self._handshake.cancel()
         if self._answering is not None and not isinstance(self._asked, MessageEvent):
-            self._answering.cancel()
+            self._answering.give_up()
+            self._answering = None
         self._owner.dismiss(self)
 
     @property
@@ -215,7 +186,7 @@ class Connection(asyncio.Protocol):
             "messages": self.messages,
             "errors": 0 if self.conversation is None else self.conversation.engine.errors,
             "auth_failures": 0 if self.conversation is None else self.conversation.engine.auth_failures,
-            "duration": round(self._now() - self._began, 3),
+            "duration": round(self._times.age(self._now()), 3),
             "reason": self.reason,
         }
 
@@ -252,55 +223,31 @@ class Connection(asyncio.Protocol):
         try:
             answer = self.conversation.connect() if event is None else self.conversation.answer(event)
             if answer is not None and not isinstance(answer, _AT_ONCE):
-                task = _begin(answer if asyncio.iscoroutine(answer) else _await(answer), self._loop)
-                if not task.done():
+                begun = answering.begin(answer, self._loop)
+                if not begun.done():
                     self._write(output)
-                    self._wait_for(task)
+                    self._wait_for(begun)
                     return None
-                answer = task.result()
+                answer = begun.result()
             return self._tell(answer, output)
-        except (Exception, asyncio.CancelledError):
-            self._log_failure("handler raised")
+        except (Exception, asyncio.CancelledError) as error:
+            answering.log_failure(self.session, error)
             return self._tell(FAILED, output)
 
-    def _wait_for(self, task: asyncio.Future[Reply]) -> None:
+    def _wait_for(self, answer: asyncio.Future[Reply]) -> None:
         limits = self._limits
-        timeout = limits.message_timeout if isinstance(self._asked, MessageEvent) else limits.hook_timeout
-        self._answering = task
-        self._deadline = self._loop.call_later(timeout, self._overdue, task)
-        task.add_done_callback(self._answered)
-
-    def _overdue(self, task: asyncio.Future[Reply]) -> None:
-        """Go on without a handler that hangs, even one that will not be cancelled (HOSTILE 101)."""
-        what = "serve_mail_tx" if isinstance(self._asked, MessageEvent) else "a hook"
-        log.error(
-            "%s took longer than Limits allows: let it wait for less, or allow more",
-            what,
-            extra={"session": self.session.id},
+        timeout, what = limits.hook_timeout, "a hook"
+        if isinstance(self._asked, MessageEvent):
+            timeout, what = limits.message_timeout, "serve_mail_tx"
+        self._answering = answering.Waiting(
+            answer, self._settle, timeout=timeout, what=what, session=self.session
         )
-        task.remove_done_callback(self._answered)
-        task.add_done_callback(_forget)
-        task.cancel()
-        self._settle(FAILED)
-
-    def _answered(self, task: asyncio.Future[Reply]) -> None:
-        answer: Reply = FAILED
-        if task.cancelled():
-            if not self._ended:
-                log.error("handler was cancelled", extra={"session": self.session.id})
-        elif error := task.exception():
-            self._log_failure("handler raised", error)
-        else:
-            answer = task.result()
-        self._settle(answer)
 
     def _settle(self, answer: Reply) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-        self._answering = self._deadline = None
+        self._answering = None
         if self._ended:
             return
-        self._replied = self._now()
+        self._times.replied = self._now()
         self._pursue_told(answer)
         if not self._ended:
             self._watch_backlog()
@@ -311,7 +258,7 @@ class Connection(asyncio.Protocol):
         try:
             step = self._tell(answer, b"")
         except TypeError as error:
-            self._log_failure("handler raised", error)
+            answering.log_failure(self.session, error)
             step = self._tell(FAILED, b"")
         if step is not None:
             self._pursue(*step)
@@ -339,7 +286,7 @@ class Connection(asyncio.Protocol):
 
     def _write(self, output: bytes) -> None:
         if output:
-            self._replied = self._now()
+            self._times.replied = self._now()
             self._transport.write(output)
 
     def _watch_backlog(self) -> None:
@@ -347,16 +294,13 @@ class Connection(asyncio.Protocol):
         if self._ended or self._handshake is not None:
             return
         behind = self._answering is not None and self.conversation is not None
-        if self._blocked_since is not None or (behind and self._buffered() > _BACKLOG):
+        if self._times.blocked is not None or (behind and self._buffered() > _BACKLOG):
             self._transport.pause_reading()
         else:
             self._transport.resume_reading()
 
     def _buffered(self) -> int:
         return 0 if self.conversation is None else self.conversation.engine.buffered
-
-    def _log_failure(self, what: str, error: BaseException | None = None) -> None:
-        log.error(what, exc_info=error or True, extra={"session": self.session.id})
 
     # -- TLS
 
@@ -386,9 +330,9 @@ class Connection(asyncio.Protocol):
         if transport is None:
             return
         self._transport = transport
-        self._blocked_since = None
+        self._times.blocked = None
         transport.set_write_buffer_limits(high=self._limits.write_buffer)
-        self._replied = self._now()
+        self._times.replied = self._now()
         self.session.encrypted(transport.get_extra_info("ssl_object"))
         if self.conversation is None:
             self._converse(tls=True)
@@ -401,65 +345,38 @@ class Connection(asyncio.Protocol):
             self.data_received(early)
 
     async def _shaken(self, hello: bytes) -> asyncio.Transport | None:
-        """Return the transport inside TLS; None where the handshake failed, or the client is gone."""
         context = self._owner.tls
-        if context is None or self._ended or self._transport.is_closing():
+        if context is None or self._ended:
             return None
-        task = handshake.begin(self._loop, self._transport, self, context, self._limits.handshake_timeout)
-        try:
-            await asyncio.sleep(0)
-            # From here on the transport hands what it reads to TLS, and TLS hands us what was inside.
-            self._receive = self._hold
-            if hello:
-                self._loop.call_soon(handshake.replay, self._transport, hello)
-            transport = await task
-        except (OSError, ssl.SSLError):
-            return None  # TLS itself told the client, or its silence told us (HOSTILE 63)
-        finally:
-            task.cancel()
-        # Of a transport that was aborted meanwhile uvloop gives one without TLS.
-        if self._ended or transport is None or transport.get_extra_info("ssl_object") is None:
-            return None
-        return transport
+        seconds = self._limits.handshake_timeout
+        transport = await handshake.accept(
+            self._transport, self, context, hello=hello, seconds=seconds, inside=self._listen_inside
+        )
+        return None if self._ended else transport
+
+    def _listen_inside(self) -> None:
+        self._receive = self._hold
 
     def _hold(self, data: bytes) -> Step:
         """Keep what TLS hands over before its handshake is reported to us."""
         self._early += data
         return None, b""
 
-    # -- the clock and the end
+    # -- the end
 
     def _tick(self) -> None:
         """End what takes too long; look again when the next thing could (HOSTILE 102, 103)."""
-        now, limits = self._now(), self._limits
-        if self._blocked_since is not None:
-            due, reason = self._blocked_since + limits.data_timeout, "client does not read"
-        elif self._answering is not None or self._handshake is not None:
-            due, reason = now + limits.shortest_timeout, ""
-        elif self.conversation is None:
-            due, reason = self._began + limits.handshake_timeout, "TLS handshake timed out"
-        else:
-            due, reason = self._due(self.conversation.engine, now)
+        now, times = self._now(), self._times
+        engine = None if self.conversation is None else self.conversation.engine
+        waits_for_us = self._answering is not None or self._handshake is not None
+        due, reason = times.due(now, engine, waits_for_us=waits_for_us)
         if now < due:
-            self._timer = self._loop.call_later(min(due - now, limits.shortest_timeout), self._tick)
-        elif self._blocked_since is not None or self.conversation is None:
+            self._timer = self._loop.call_later(min(due - now, self._limits.shortest_timeout), self._tick)
+        elif engine is None or times.blocked is not None:
             self.reason = reason
             self._transport.abort()
         else:
             self._cut(_TIMED_OUT, reason)
-
-    def _due(self, engine: ServerEngine, now: float) -> tuple[float, str]:
-        limits = self._limits
-        if engine.state == "data":
-            due, reason = self._heard + limits.data_timeout, "content timed out"
-        else:
-            due, reason = self._replied + limits.command_timeout, "command timed out"
-        if engine.in_transaction:
-            if self._transaction != engine.transactions:
-                self._transaction, self._transaction_since = engine.transactions, now
-            if self._transaction_since + limits.transaction_timeout < due:
-                return self._transaction_since + limits.transaction_timeout, "transaction timed out"
-        return due, reason
 
     def drain(self) -> None:
         """Let what is in flight finish, then close; what is idle closes now (HOSTILE 106)."""
@@ -508,7 +425,8 @@ class Connection(asyncio.Protocol):
         assert self.conversation is not None  # noqa: S101 - for the type alone
         output = self.conversation.engine.close(response)
         if self._answering is not None:
-            self._answering.cancel()
+            self._answering.give_up()
+            self._answering = None
         self._finish(output, reason)
 
     def _finish(self, output: bytes, reason: str) -> None:
@@ -534,17 +452,6 @@ class Connection(asyncio.Protocol):
 
 def _deaf(_data: bytes) -> Step:
     return None, b""
-
-
-def _forget(task: asyncio.Future[Reply]) -> None:
-    if not task.cancelled() and (error := task.exception()):
-        log.error("handler raised, long after its time", exc_info=error)
-
-
-async def _await(answer: object) -> Reply:
-    if inspect.isawaitable(answer):
-        return cast("Reply", await answer)
-    return checked(answer)
 
 
 def _path(peername: object) -> str:
