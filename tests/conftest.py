@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import shutil
 import ssl
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import smtpx
@@ -16,7 +17,9 @@ from tests.live import Certificate, LiveServers
 from tests.recorder import PASSWORD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
+
+    from tests.client import Run
 
 # No deadline: two busy cores make any single example slow.
 settings.register_profile("ci", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -59,6 +62,28 @@ def each_loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
         uvloop = pytest.importorskip("uvloop")
         # What asyncio.run() calls for a loop, in every supported version.
         monkeypatch.setattr(asyncio.events, "new_event_loop", uvloop.new_event_loop)
+
+
+def _loops() -> list[Any]:
+    if sys.platform == "win32":
+        return [pytest.param(asyncio.new_event_loop, id="asyncio")]
+    import uvloop
+
+    return [
+        pytest.param(asyncio.new_event_loop, id="asyncio"),
+        pytest.param(uvloop.new_event_loop, id="uvloop"),
+    ]
+
+
+@pytest.fixture(params=_loops())
+def run(request: pytest.FixtureRequest) -> Run:
+    """Run a coroutine on asyncio's own loop, and again on uvloop."""
+
+    def run_on_loop(main: Coroutine[Any, Any, None]) -> None:
+        with asyncio.Runner(loop_factory=request.param) as runner:
+            runner.run(asyncio.wait_for(main, 60))
+
+    return run_on_loop
 
 
 @pytest.fixture
