@@ -363,25 +363,6 @@ def test_any_buffer_is_read(data: bytes | bytearray | memoryview) -> None:
     assert engine.in_transaction
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"hostname": "a b"},
-        {"hostname": "a\r\nb"},
-        {"hostname": ""},
-        {"greeting": "x\r\ny"},
-        {"extensions": ["X\r\nY"]},
-        {"mechanisms": ["PLAIN\r\n"]},
-        {"bare_newline": "ignore"},
-        {"early_input": "maybe"},
-    ],
-    ids=str,
-)
-def test_a_configuration_that_would_break_the_protocol_is_refused(settings: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"."):
-        EngineConfig(**({"hostname": HOST} | settings))
-
-
 def test_sessions_share_a_configuration_and_nothing_else() -> None:
     config = EngineConfig(HOST)
     one, other = ServerEngine(config), ServerEngine(config)

@@ -72,7 +72,7 @@ class Command:
 @final
 class Response:
     __match_args__: Final = ("code", "message", "body")
-    def __new__(cls, code: int, message: str = "", body: Sequence[str] = ...) -> Response: ...
+    def __new__(cls, code: int, message: str = "", body: Sequence[str] | None = None) -> Response: ...
     @property
     def code(self) -> int: ...
     @property
@@ -106,11 +106,11 @@ class EngineConfig:
         starttls: bool = False,
         tls_required: bool = False,
         auth_required: bool = False,
-        mechanisms: Sequence[str] = ...,
+        mechanisms: Sequence[str] | None = None,
         dsn: bool = False,
-        extensions: Sequence[str] = ...,
-        mail_params: Sequence[str] = ...,
-        rcpt_params: Sequence[str] = ...,
+        extensions: Sequence[str] | None = None,
+        mail_params: Sequence[str] | None = None,
+        rcpt_params: Sequence[str] | None = None,
         bare_newline: Literal["reject", "normalize"] = "reject",
         early_input: Literal["reject", "accept"] = "reject",
         strict: bool = False,

@@ -49,9 +49,10 @@ pub enum Refused {
     Command,
     Response,
     Engine,
+    Configuration,
 }
 
-static CLASSES: PyOnceLock<[Py<PyType>; 4]> = PyOnceLock::new();
+static CLASSES: PyOnceLock<[Py<PyType>; 5]> = PyOnceLock::new();
 
 impl Refused {
     fn class(self, py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
@@ -64,6 +65,7 @@ impl Refused {
                 class("CommandError")?,
                 class("ResponseError")?,
                 class("EngineError")?,
+                class("ConfigurationError")?,
             ])
         })?;
         Ok(classes[self as usize].bind(py).clone())
@@ -76,9 +78,9 @@ impl Refused {
         }
     }
 
-    pub fn message(self, py: Python<'_>, message: &'static str) -> PyErr {
+    pub fn message(self, py: Python<'_>, message: &str) -> PyErr {
         match self.class(py) {
-            Ok(class) => PyErr::from_type(class, (message,)),
+            Ok(class) => PyErr::from_type(class, (message.to_owned(),)),
             Err(failure) => failure,
         }
     }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
+use smtpx_core::command::Verb;
 use smtpx_core::data::Newlines;
-use smtpx_core::session::config::{Config, Limits, Settings};
+use smtpx_core::session::config::{BadSetting, Config, Limits, Settings};
 use smtpx_core::session::{Event, OutOfTurn, Session};
 
 use crate::convert::{Octets, Refused};
@@ -18,27 +18,34 @@ type Step<'py> = (Option<Py<PyAny>>, Bound<'py, PyBytes>);
 
 /// What all sessions of a listener share: made once, not a connection.
 ///
-/// hostname: the name in the banner and in the reply to EHLO; one word.
-/// greeting: what follows it in the banner.
-/// decide: a union of `CommandKind`: these raise a `CommandEvent`, the others are answered by the engine. STARTTLS,
-///     AUTH and messages are always raised.
-/// `decide_errors`: also raise an `ErrorEvent` for each line that the engine refuses, so that the driver can word it.
-/// starttls: offer STARTTLS.
-/// `tls_required`: refuse all but what RFC 8314 lets pass until the session is in TLS.
-/// `auth_required`: refuse MAIL until the client has logged in.
-/// mechanisms: SASL mechanisms to offer, the strongest first; none: AUTH is not offered.
-/// dsn: offer DSN and take its parameters (RFC 3461).
-/// extensions: lines that the reply to EHLO gets beside the engine's own.
-/// `mail_params`, `rcpt_params`: keywords that these add to MAIL and to RCPT.
-/// `bare_newline`: "reject" or "normalize" a bare CR or LF in content.
-/// `early_input`: "reject" or "accept" content that comes before our 354.
-/// strict: refuse lenient forms of paths, as in `MAIL FROM: <a@b>`.
-/// `max_message_size`, `max_command_line`, `max_auth_line`: octets.
-/// `max_recipients`: of a message.
-/// `max_errors`, `max_refused_recipients`, `max_auth_failures`: of a session, which is then closed.
-/// `max_idle_commands`: NOOP, RSET, VRFY and the like in a row, without a message.
+/// `hostname` (str): the name in the banner and in the reply to EHLO; one word.
+/// `greeting` (str): what follows it in the banner.
+/// `decide` (CommandKind or None): a union; these raise a `CommandEvent`, the others are answered by the engine.
+///     STARTTLS, AUTH and messages are always raised.
+/// `decide_errors` (bool): also raise an `ErrorEvent` for each line that the engine refuses, for the driver to word.
+/// `starttls` (bool): offer STARTTLS (RFC 3207).
+/// `tls_required` (bool): until the session is in TLS, refuse all but EHLO, HELO, NOOP, RSET, HELP, STARTTLS and QUIT.
+/// `auth_required` (bool): refuse MAIL until the client has logged in.
+/// `mechanisms` (sequence of str): SASL mechanisms to offer, the strongest first, in upper case; none: no AUTH.
+/// `dsn` (bool): offer DSN and take its parameters (RFC 3461).
+/// `extensions` (sequence of str): lines that the reply to EHLO gets beside the engine's own.
+/// `mail_params`, `rcpt_params` (sequence of str): keywords that these add to MAIL and to RCPT.
+/// `bare_newline` (str): "reject" or "normalize" a bare CR or LF in content.
+/// `early_input` (str): "reject" or "accept" content that comes before our 354.
+/// `strict` (bool): refuse lenient forms of paths, as in `MAIL FROM: <a@b>`.
 ///
-/// Raises `CommandError` where a text would break the framing of a reply.
+/// Limits, each an int of 1 or more:
+///
+/// `max_message_size`: octets of a message's content.
+/// `max_recipients`: accepted recipients of a message.
+/// `max_command_line`: octets of a command, CRLF included.
+/// `max_auth_line`: octets of an AUTH command or of an answer to a challenge, where it is more than the former.
+/// `max_errors`: refused commands of a session, which is then closed.
+/// `max_idle_commands`: NOOP, RSET, VRFY and the like in a row without a message; likewise.
+/// `max_refused_recipients`: of a session; likewise.
+/// `max_auth_failures`: of a session; likewise.
+///
+/// Raises `ConfigurationError` (a ValueError), which names the setting and says what to write.
 #[pyclass(frozen, module = "smtpx")]
 pub struct EngineConfig(Arc<Config>);
 
@@ -47,8 +54,8 @@ impl EngineConfig {
     #[new]
     #[pyo3(signature = (
         hostname, *, greeting = "ESMTP smtpx", decide = None, decide_errors = false, starttls = false,
-        tls_required = false, auth_required = false, mechanisms = Vec::new(), dsn = false, extensions = Vec::new(),
-        mail_params = Vec::new(), rcpt_params = Vec::new(), bare_newline = "reject", early_input = "reject",
+        tls_required = false, auth_required = false, mechanisms = None, dsn = false, extensions = None,
+        mail_params = None, rcpt_params = None, bare_newline = "reject", early_input = "reject",
         strict = false, max_message_size = 33_554_432, max_recipients = 1000, max_command_line = 2048,
         max_auth_line = 12_288, max_errors = 20, max_idle_commands = 100, max_refused_recipients = 1000,
         max_auth_failures = 3
@@ -62,70 +69,94 @@ impl EngineConfig {
         py: Python<'_>,
         hostname: &str,
         greeting: &str,
-        decide: Option<&Bound<'_, PyAny>>,
+        decide: Option<i128>,
         decide_errors: bool,
         starttls: bool,
         tls_required: bool,
         auth_required: bool,
-        mechanisms: Vec<String>,
+        mechanisms: Option<Vec<String>>,
         dsn: bool,
-        extensions: Vec<String>,
-        mail_params: Vec<String>,
-        rcpt_params: Vec<String>,
+        extensions: Option<Vec<String>>,
+        mail_params: Option<Vec<String>>,
+        rcpt_params: Option<Vec<String>>,
         bare_newline: &str,
         early_input: &str,
         strict: bool,
-        max_message_size: usize,
-        max_recipients: usize,
-        max_command_line: usize,
-        max_auth_line: usize,
-        max_errors: u32,
-        max_idle_commands: u32,
-        max_refused_recipients: u32,
-        max_auth_failures: u32,
+        max_message_size: i128,
+        max_recipients: i128,
+        max_command_line: i128,
+        max_auth_line: i128,
+        max_errors: i128,
+        max_idle_commands: i128,
+        max_refused_recipients: i128,
+        max_auth_failures: i128,
     ) -> PyResult<Self> {
+        let refused = |message: String| Refused::Configuration.message(py, &message);
         let newlines = match bare_newline {
             "reject" => Newlines::Reject,
             "normalize" => Newlines::Normalize,
-            _ => return Err(PyValueError::new_err("bare_newline is \"reject\" or \"normalize\"")),
+            _ => {
+                return Err(refused(format!(
+                    "bare_newline: {bare_newline:?}: write \"reject\" or \"normalize\""
+                )));
+            }
         };
         let early_input = match early_input {
             "reject" => false,
             "accept" => true,
-            _ => return Err(PyValueError::new_err("early_input is \"reject\" or \"accept\"")),
+            _ => {
+                return Err(refused(format!("early_input: {early_input:?}: write \"reject\" or \"accept\"")));
+            }
         };
-        let upper =
-            |keywords: Vec<String>| keywords.iter().map(|keyword| keyword.to_ascii_uppercase()).collect();
+        let limits = Limits {
+            message_size: limit("max_message_size", max_message_size).map_err(refused)?,
+            recipients: limit("max_recipients", max_recipients).map_err(refused)?,
+            command_line: limit("max_command_line", max_command_line).map_err(refused)?,
+            auth_line: limit("max_auth_line", max_auth_line).map_err(refused)?,
+            errors: limit("max_errors", max_errors).map_err(refused)?,
+            idle_commands: limit("max_idle_commands", max_idle_commands).map_err(refused)?,
+            refused_recipients: limit("max_refused_recipients", max_refused_recipients).map_err(refused)?,
+            auth_failures: limit("max_auth_failures", max_auth_failures).map_err(refused)?,
+        };
+        let upper = |keywords: Option<Vec<String>>| {
+            keywords.iter().flatten().map(|keyword| keyword.to_ascii_uppercase()).collect()
+        };
         let settings = Settings {
             hostname: hostname.to_owned(),
             greeting: greeting.to_owned(),
-            decide: decide.map_or(Ok(0), PyAnyMethods::extract)?,
+            decide: verbs(decide).map_err(refused)?,
             decide_errors,
             starttls,
             tls_required,
             auth_required,
-            mechanisms,
+            mechanisms: upper(mechanisms),
             dsn,
-            extensions,
-            mail_extra: upper(mail_params),
-            rcpt_extra: upper(rcpt_params),
+            extensions: extensions.unwrap_or_default(),
+            mail_params: upper(mail_params),
+            rcpt_params: upper(rcpt_params),
             newlines,
             early_input,
             strict,
-            limits: Limits {
-                message_size: max_message_size,
-                recipients: max_recipients,
-                command_line: max_command_line,
-                auth_line: max_auth_line,
-                errors: max_errors,
-                idle_commands: max_idle_commands,
-                refused_recipients: max_refused_recipients,
-                auth_failures: max_auth_failures,
-            },
+            limits,
         };
-        let config = Config::frozen(settings).map_err(|error| Refused::Command.error(py, &error))?;
+        let config = Config::frozen(settings).map_err(|BadSetting(message)| refused(message))?;
         Ok(Self(Arc::new(config)))
     }
+}
+
+/// A limit of 0 would refuse everything, and SIZE 0 would promise that there is none (RFC 1870 4).
+fn limit<T: TryFrom<i128>>(name: &str, value: i128) -> Result<T, String> {
+    let fits = T::try_from(value).ok().filter(|_| value > 0);
+    fits.ok_or_else(|| format!("{name}: {value}: write a number from 1 to {}", u32::MAX))
+}
+
+/// The bits of the verbs that the driver decides.
+fn verbs(decide: Option<i128>) -> Result<u16, String> {
+    let known = Verb::ALL.iter().fold(0, |bits, verb| bits | verb.bit());
+    let fits = u16::try_from(decide.unwrap_or(0)).ok().filter(|bits| bits & !known == 0);
+    fits.ok_or_else(|| {
+        "decide: write a union of CommandKind, as CommandKind.MAIL | CommandKind.RCPT".to_owned()
+    })
 }
 
 /// The server's side of a session, without I/O (RFC 5321).

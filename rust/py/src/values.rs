@@ -186,6 +186,9 @@ impl Command {
 }
 
 /// A reply (RFC 5321 4.2): a code and its lines of text, the first of them the message.
+///
+/// `code` (int) is from 200 to 559; `message` (str) is the first line and `body` (sequence of str) are the others, all
+/// without code and CRLF. Raises `ResponseError` for another code, and for a text with CR, LF or NUL.
 #[pyclass(frozen, module = "smtpx", name = "Response")]
 pub struct Response(pub Reply);
 
@@ -198,8 +201,9 @@ impl Response {
     }
 
     #[new]
-    #[pyo3(signature = (code, message = "", body = Vec::new()))]
-    fn new(py: Python<'_>, code: u16, message: &str, body: Vec<String>) -> PyResult<Self> {
+    #[pyo3(signature = (code, message = "", body = None))]
+    fn new(py: Python<'_>, code: u16, message: &str, body: Option<Vec<String>>) -> PyResult<Self> {
+        let body = body.unwrap_or_default();
         let mut lines = Vec::with_capacity(1 + body.len());
         lines.push(message.to_owned());
         lines.extend(body);

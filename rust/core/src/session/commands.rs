@@ -245,8 +245,8 @@ impl Session {
         Offered {
             dsn: settings.dsn,
             auth: settings.auth_offered(self.tls),
-            mail_extra: &settings.mail_extra,
-            rcpt_extra: &settings.rcpt_extra,
+            mail_extra: &settings.mail_params,
+            rcpt_extra: &settings.rcpt_params,
         }
     }
 

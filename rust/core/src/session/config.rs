@@ -2,7 +2,6 @@
 
 use crate::command::Verb;
 use crate::data::Newlines;
-use crate::error::{Error, ErrorKind};
 use crate::reply::Reply;
 
 /// Limits of one session; the defaults are those of docs/hostile-input.md.
@@ -41,7 +40,7 @@ impl Default for Limits {
     }
 }
 
-/// How a session behaves. Strings must hold no CR, LF or NUL; [`Config::frozen`] checks it.
+/// How a session behaves. [`Config::frozen`] checks the words.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Settings {
@@ -62,8 +61,8 @@ pub struct Settings {
     /// Lines that custom extensions add to the EHLO reply.
     pub extensions: Vec<String>,
     /// Keywords that custom extensions add to MAIL and to RCPT, in upper case.
-    pub mail_extra: Vec<String>,
-    pub rcpt_extra: Vec<String>,
+    pub mail_params: Vec<String>,
+    pub rcpt_params: Vec<String>,
     pub newlines: Newlines,
     /// Whether content that comes before our 354 is taken.
     pub early_input: bool,
@@ -85,14 +84,99 @@ impl Settings {
             mechanisms: Vec::new(),
             dsn: false,
             extensions: Vec::new(),
-            mail_extra: Vec::new(),
-            rcpt_extra: Vec::new(),
+            mail_params: Vec::new(),
+            rcpt_params: Vec::new(),
             newlines: Newlines::Reject,
             early_input: false,
             strict: false,
             limits: Limits::default(),
         }
     }
+}
+
+/// A setting that cannot work: its name, what stands there, and what to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadSetting(pub String);
+
+/// What the session says of itself; said twice, clients would believe the one or the other.
+const BUILT_IN: [&str; 11] = [
+    "PIPELINING",
+    "8BITMIME",
+    "SMTPUTF8",
+    "ENHANCEDSTATUSCODES",
+    "CHUNKING",
+    "BINARYMIME",
+    "SIZE",
+    "STARTTLS",
+    "AUTH",
+    "DSN",
+    "HELP",
+];
+
+impl Settings {
+    /// Finds the first word that would break the framing of a reply, or that no client could use.
+    fn check(&self) -> Result<(), BadSetting> {
+        let printable = |text: &str| !text.chars().any(char::is_control);
+        if self.hostname.is_empty()
+            || self.hostname.contains(char::is_whitespace)
+            || !printable(&self.hostname)
+        {
+            return bad("hostname", &self.hostname, "write one word, the server's domain name");
+        }
+        if !printable(&self.greeting) {
+            return bad("greeting", &self.greeting, "write one line, without control characters");
+        }
+        if let Some(name) = self.mechanisms.iter().find(|name| !is_mechanism(name)) {
+            return bad("mechanisms", name, "write 1 to 20 of A-Z, 0-9, '-' and '_' (RFC 4422 3.1)");
+        }
+        for (setting, keywords) in [("mail_params", &self.mail_params), ("rcpt_params", &self.rcpt_params)] {
+            if let Some(keyword) = keywords.iter().find(|keyword| !is_keyword(keyword)) {
+                return bad(setting, keyword, "write letters, digits and inner '-' (RFC 5321 4.1.2)");
+            }
+        }
+        for line in &self.extensions {
+            let (keyword, params) = line.split_once(' ').map_or((line.as_str(), None), |(a, b)| (a, Some(b)));
+            let words = |params: &str| {
+                params
+                    .split(' ')
+                    .all(|word| !word.is_empty() && word.bytes().all(|octet| octet.is_ascii_graphic()))
+            };
+            if !is_keyword(keyword) || !params.is_none_or(words) {
+                let mend =
+                    "write a keyword, then words of printable ASCII, one space between (RFC 5321 4.1.1.1)";
+                return bad("extensions", line, mend);
+            }
+            if BUILT_IN.iter().any(|own| own.eq_ignore_ascii_case(keyword)) {
+                return bad(
+                    "extensions",
+                    line,
+                    "leave it out: the session offers it by itself where it applies",
+                );
+            }
+        }
+        Ok(())
+    }
+
+    pub fn auth_offered(&self, tls: bool) -> bool {
+        !self.mechanisms.is_empty() && (tls || !self.tls_required)
+    }
+}
+
+fn bad(setting: &str, value: &str, mend: &str) -> Result<(), BadSetting> {
+    Err(BadSetting(format!("{setting}: {value:?}: {mend}")))
+}
+
+fn is_mechanism(name: &str) -> bool {
+    let fits =
+        |octet: u8| octet.is_ascii_uppercase() || octet.is_ascii_digit() || matches!(octet, b'-' | b'_');
+    (1..=20).contains(&name.len()) && name.bytes().all(fits)
+}
+
+/// ehlo-keyword and esmtp-keyword are the same.
+fn is_keyword(word: &str) -> bool {
+    !word.is_empty()
+        && !word.starts_with('-')
+        && word.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-')
 }
 
 /// A reply and its bytes on the wire.
@@ -103,11 +187,12 @@ pub struct Framed {
 }
 
 impl Framed {
-    fn new(code: u16, lines: Vec<String>) -> Result<Self, Error> {
-        let reply = Reply::new(code, lines)?;
+    /// The lines are of settings that were checked.
+    fn new(code: u16, lines: Vec<String>) -> Self {
+        let reply = Reply::new(code, lines).expect("checked settings frame well");
         let mut bytes = Vec::new();
         reply.encode(&mut bytes);
-        Ok(Self { reply, bytes })
+        Self { reply, bytes }
     }
 }
 
@@ -125,19 +210,15 @@ impl Config {
     /// Freezes the settings.
     ///
     /// # Errors
-    /// Where a text of the settings holds a CR, LF or NUL and so would break the framing of a reply; or the host
-    /// name is no one word, so that the banner would give another.
-    pub fn frozen(settings: Settings) -> Result<Self, Error> {
-        let word = |name: &str| !name.is_empty() && !name.contains(char::is_whitespace);
-        if !word(&settings.hostname) {
-            return Err(Error::new(ErrorKind::BadDomain, 0));
-        }
+    /// Where a word would break the framing of a reply, or is one that no client could use.
+    pub fn frozen(settings: Settings) -> Result<Self, BadSetting> {
+        settings.check()?;
         let banner = format!("{} {}", settings.hostname, settings.greeting);
         Ok(Self {
-            banner: Framed::new(220, vec![banner.trim_end().to_owned()])?,
-            helo: Framed::new(250, vec![settings.hostname.clone()])?,
-            ehlo_plain: Framed::new(250, ehlo_lines(&settings, false))?,
-            ehlo_tls: Framed::new(250, ehlo_lines(&settings, true))?,
+            banner: Framed::new(220, vec![banner.trim_end().to_owned()]),
+            helo: Framed::new(250, vec![settings.hostname.clone()]),
+            ehlo_plain: Framed::new(250, ehlo_lines(&settings, false)),
+            ehlo_tls: Framed::new(250, ehlo_lines(&settings, true)),
             settings,
         })
     }
@@ -148,12 +229,6 @@ impl Config {
 
     pub fn decides(&self, verb: Verb) -> bool {
         self.settings.decide & verb.bit() != 0
-    }
-}
-
-impl Settings {
-    pub fn auth_offered(&self, tls: bool) -> bool {
-        !self.mechanisms.is_empty() && (tls || !self.tls_required)
     }
 }
 

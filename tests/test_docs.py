@@ -1,0 +1,73 @@
+"""The pages keep their word: their examples run, their links lead somewhere, a command is one line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+
+
+def text_of(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def examples(page: Path) -> list[re.Match[str]]:
+    return list(re.finditer(r"^```python\n(.*?)^```$", text_of(page), re.MULTILINE | re.DOTALL))
+
+
+def run(page: Path, block: re.Match[str], names: dict[str, Any]) -> None:
+    # Compiled at its own line of the page, so that a failure points there.
+    source = "\n" * block.string.count("\n", 0, block.start(1)) + block[1]
+    exec(compile(source, page, "exec"), names)
+
+
+def title(block: re.Match[str]) -> str:
+    return block.string[: block.start()].rpartition("\n### ")[2].partition("\n")[0]
+
+
+@pytest.mark.parametrize("block", examples(README), ids=title)
+def test_an_example_of_the_readme_runs_by_itself(
+    block: re.Match[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run(README, block, {"__name__": "__main__"})
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != README and examples(page)], ids=name_of)
+def test_the_examples_of_a_page_are_one_program(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for block in examples(page):
+        run(page, block, names)
+
+
+def test_every_example_of_the_readme_has_a_title_of_its_own() -> None:
+    titles = {title(block) for block in examples(README)}
+    assert len(titles) == text_of(README).count("```python\n")
+
+
+@pytest.mark.parametrize("name", ["server", "tests"])
+def test_a_command_is_one_line_with_its_own_environment(name: str) -> None:
+    pattern = rf"^<!-- command: {name} -->\n```sh\n(.*?)```$"
+    command = re.search(pattern, text_of(README), re.MULTILINE | re.DOTALL)
+    assert command is not None
+    assert command[1].count("\n") == 1
+    assert command[1].startswith("python3 -m venv .venv && ")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_the_links_of_a_page_lead_to_files_that_exist(page: Path) -> None:
+    links = [link for link in re.findall(r"\]\(([^)#]+)", text_of(page)) if "://" not in link]
+    assert [link for link in links if not (page.parent / link).exists()] == []
