@@ -59,6 +59,10 @@ def message(content: bytes = b"Subject: x\r\n\r\nhi\r\n", **changes: object) -> 
     return mail
 
 
+def everything_in(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*"))
+
+
 # What is saved is loaded
 
 
@@ -106,6 +110,41 @@ async def test_a_message_saved_again_takes_the_place_of_the_first(storage: Stora
     mail.retry = 1
     await storage.mail_save(mail)
     assert [loaded.retry for loaded in await storage.mail_load_all()] == [1]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"data": "Subject: x"},
+        {"data": bytearray(b"Subject: x")},
+        {"data": None},
+        {"mail_from": None},
+        {"mail_from": b"a@b.org"},
+        {"recipients": "joe@example.org"},
+        {"recipients": [b"joe@example.org", "ann@example.org"]},
+        {"params": None},
+        {"params": {"SIZE": 10}},
+        {"rcpt_params": [{}]},
+        {"rcpt_params": {}},
+        {"id": 7},
+        {"received": 1767323045},
+        {"postpone": "tomorrow"},
+        {"retry": "1"},
+        {"session": "s1"},
+    ],
+    ids=str,
+)
+async def test_a_message_with_a_field_of_a_wrong_type_is_refused_by_its_name_and_leaves_nothing(
+    storage: Storage, tmp_path: Path, wrong: dict[str, object]
+) -> None:
+    mail = message()
+    ((name, value),) = wrong.items()
+    setattr(mail, name, value)
+    before = everything_in(tmp_path)
+    with pytest.raises(TypeError, match=f"its {name}, "):
+        await storage.mail_save(mail)
+    assert everything_in(tmp_path) == before
+    assert await storage.mail_load_all() == []
 
 
 @pytest.mark.parametrize(

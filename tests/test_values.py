@@ -99,6 +99,12 @@ def test_error_of_a_parser_tells_code_and_place_and_is_a_value_error() -> None:
     assert (type(again), again.code, again.offset) == (smtpx.AddressError, 501, 5)
 
 
+@pytest.mark.parametrize("code", [220, 251, 421, 502, 554])
+def test_server_info_is_not_read_from_a_reply_that_refuses(code: int) -> None:
+    with pytest.raises(smtpx.ResponseError, match=f"answered EHLO or HELO with {code} not now"):
+        ServerInfo.from_response(Response(code, "not now"))
+
+
 def test_server_info_reads_a_reply_to_ehlo() -> None:
     info = ServerInfo.from_response(EHLO)
     assert (info.domain, info.info) == ("mx.example.org", "at your service")

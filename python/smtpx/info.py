@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from smtpx._core import Response, server_info
+from smtpx.errors import ResponseError
 
 __all__ = ["ServerInfo"]
 
@@ -27,5 +28,12 @@ class ServerInfo:
 
     @classmethod
     def from_response(cls, response: Response) -> Self:
-        """Read a 250 reply to EHLO or HELO."""
+        """Read a reply to EHLO or HELO.
+
+        Raises:
+            ResponseError: its code is not 250: it refuses, and so tells nothing of the server.
+
+        """
+        if response.code != 250:
+            raise ResponseError(f"the server answered EHLO or HELO with {response.code} {response.message}")
         return cls(*server_info(response))

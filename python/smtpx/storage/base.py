@@ -28,6 +28,7 @@ class Storage(Protocol):
         """Keep the message, in place of one of the same id; a message without an id is given one.
 
         Raises:
+            TypeError: a field of the message is not of its type; nothing of it is kept.
             StorageFull: no room for it; nothing of it is kept.
             StorageError: any other failure.
 

@@ -23,7 +23,13 @@ class EntryError(ValueError):
 
 
 def encode_envelope(mail: MailTx) -> bytes:
-    """Return the envelope as one line of JSON, its LF included; ASCII, whatever the addresses hold."""
+    """Return the envelope as one line of JSON, its LF included; ASCII, whatever the addresses hold.
+
+    Raises:
+        TypeError: a field of the message is not of its type, so that nobody could read the entry.
+
+    """
+    _check(mail)
     session = mail.session
     fields = {
         "id": mail.id,
@@ -79,27 +85,40 @@ def read_entry(file: IO[bytes]) -> MailTx:
 
 
 def _mail(fields: dict[str, Any], content: bytes) -> MailTx:
-    recipients = fields["recipients"]
-    rcpt_params = fields["rcpt_params"]
-    if not _strings(recipients) or len(recipients) != len(rcpt_params):
-        raise TypeError
-    for params in (fields["params"], *rcpt_params):
-        if not isinstance(params, dict) or not _strings(list(params.values())):
-            raise TypeError
-    if not _strings([fields["id"], fields["mail_from"]]):
-        raise TypeError
-    return MailTx(
+    mail = MailTx(
         fields["mail_from"],
-        recipients,
+        fields["recipients"],
         content,
         params=fields["params"],
-        rcpt_params=rcpt_params,
+        rcpt_params=fields["rcpt_params"],
         id=fields["id"],
         received=_read_moment(fields["received"]),
         postpone=_read_moment(fields["postpone"]),
-        retry=int(fields["retry"]),
+        retry=fields["retry"],
         session=_session(fields["session"]),
     )
+    _check(mail)
+    return mail
+
+
+def _check(mail: MailTx) -> None:
+    sound = {
+        "mail_from, a str": isinstance(mail.mail_from, str),
+        "recipients, a list of str": _strings(mail.recipients),
+        "data, bytes": isinstance(mail.data, bytes),
+        "params, a dict of str to str": _params(mail.params),
+        "rcpt_params, a list with such a dict for each recipient": isinstance(mail.rcpt_params, list)
+        and all(map(_params, mail.rcpt_params))
+        and len(mail.rcpt_params) == len(mail.recipients),
+        "id, a str": isinstance(mail.id, str),
+        "retry, an int": isinstance(mail.retry, int),
+        "received, a datetime or None": isinstance(mail.received, datetime | None),
+        "postpone, a datetime or None": isinstance(mail.postpone, datetime | None),
+        "session, a Session or None": isinstance(mail.session, Session | None),
+    }
+    wrong = [field for field, is_sound in sound.items() if not is_sound]
+    if wrong:
+        raise TypeError(f"a message cannot be stored without its {'; its '.join(wrong)}")
 
 
 def _session(facts: dict[str, Any] | None) -> Session | None:
@@ -113,7 +132,11 @@ def _session(facts: dict[str, Any] | None) -> Session | None:
 
 
 def _strings(values: object) -> bool:
-    return isinstance(values, list) and all(isinstance(value, str) for value in values)
+    return isinstance(values, list | tuple) and all(isinstance(value, str) for value in values)
+
+
+def _params(params: object) -> bool:
+    return isinstance(params, dict) and _strings([*params, *params.values()])
 
 
 def _moment(moment: datetime | None) -> str | None:

@@ -20,7 +20,7 @@ type Step<'py> = (Option<Py<PyAny>>, Bound<'py, PyBytes>);
 ///
 /// `hostname` (str): the name in the banner and in the reply to EHLO; one word.
 /// `greeting` (str): what follows it in the banner.
-/// `decide` (CommandKind or None): a union; these raise a `CommandEvent`, the others are answered by the engine.
+/// `decide` (`CommandKind` or None): a union; these raise a `CommandEvent`, the others are answered by the engine.
 ///     STARTTLS, AUTH and messages are always raised.
 /// `decide_errors` (bool): also raise an `ErrorEvent` for each line that the engine refuses, for the driver to word.
 /// `starttls` (bool): offer STARTTLS (RFC 3207).
@@ -45,7 +45,7 @@ type Step<'py> = (Option<Py<PyAny>>, Bound<'py, PyBytes>);
 /// `max_refused_recipients`: of a session; likewise.
 /// `max_auth_failures`: of a session; likewise.
 ///
-/// Raises `ConfigurationError` (a ValueError), which names the setting and says what to write.
+/// Raises `ConfigurationError` (a `ValueError`), which names the setting and says what to write.
 #[pyclass(frozen, module = "smtpx")]
 pub struct EngineConfig(Arc<Config>);
 

@@ -1,0 +1,34 @@
+"""What the tests of LocalStorage share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from smtpx.storage import LocalStorage
+
+from tests.storage.disk import Disk, Gate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+async def storage(tmp_path: Path) -> Any:
+    async with LocalStorage(tmp_path, reserve=0) as storage:
+        yield storage
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch, storage: LocalStorage, tmp_path: Path) -> Disk:
+    if not Path("/proc/self/fd").exists():
+        pytest.skip("needs /proc to name a descriptor's file")
+    return Disk(monkeypatch, tmp_path)
+
+
+@pytest.fixture
+def gate(disk: Disk) -> Iterator[Gate]:
+    gate = Gate(disk)
+    yield gate
+    gate.open.set()
