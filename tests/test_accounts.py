@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -115,6 +116,33 @@ def test_a_change_that_fails_leaves_the_file_and_no_litter(
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="cannot be changed: No such file"):
         AccountFile(tmp_path / "absent" / "accounts.toml").add(account("joe"))
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM])
+def test_a_change_that_is_not_permitted_is_told_with_the_mend(
+    file: AccountFile, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    file.add(account("joe"))
+
+    def denied(*_: object) -> int:
+        raise PermissionError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "open", denied)
+    with pytest.raises(ConfigurationError, match=rf"cannot be changed: {os.strerror(code)}; run as"):
+        file.add(account("ann"))
+
+
+def test_a_file_that_may_not_be_read_is_told_with_the_mend(
+    file: AccountFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(path: Path) -> bytes:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(type(file.path), "read_bytes", denied)
+    with pytest.raises(
+        ConfigurationError, match=r"accounts\.toml: cannot be read: .*; let this user read it"
+    ):
+        file.read()
 
 
 @posix

@@ -21,6 +21,7 @@ from smtpx.certificate import make_certificate
 from smtpx.config import Config, load
 from smtpx.errors import ConfigurationError
 
+from tests.peer import Peer
 from tests.served import JOE, PATIENCE, SECRET, Site, smtpx
 
 if TYPE_CHECKING:
@@ -100,24 +101,22 @@ def test_a_signal_ends_it_with_status_0(site: Site, number: int) -> None:
 
 
 def test_h106_a_message_in_flight_at_sigterm_is_finished_and_kept(site: Site) -> None:
-    with socket.create_connection(("127.0.0.1", site.smtp), PATIENCE) as sock, sock.makefile("rb") as replies:
-        sock.sendall(b"EHLO a.org\r\nMAIL FROM:<ann@example.com>\r\nRCPT TO:<joe@example.org>\r\nDATA\r\n")
-        while not replies.readline().startswith(b"354"):
-            pass
-        sock.sendall(b"Subject: hello\r\n")
+    with Peer(("127.0.0.1", site.smtp), patience=PATIENCE) as peer:
+        peer.open()
+        peer.command("DATA", "354")
+        peer.send(b"Subject: hello\r\n")
         site.served.send_signal(signal.SIGTERM)
         site.served.event("stop")
-        sock.sendall(b"\r\nhi\r\n.\r\n")
-        assert replies.readline().startswith(b"250")
+        peer.send(b"\r\nhi\r\n.\r\n")
+        peer.expect("250")
     assert site.served.process.wait(PATIENCE) == 0
     assert len(site.kept()) == 1
 
 
 def test_a_second_signal_ends_it_at_once(site: Site) -> None:
-    with socket.create_connection(("127.0.0.1", site.smtp), PATIENCE) as sock, sock.makefile("rb") as replies:
-        sock.sendall(b"EHLO a.org\r\nMAIL FROM:<ann@example.com>\r\nRCPT TO:<joe@example.org>\r\nDATA\r\n")
-        while not replies.readline().startswith(b"354"):
-            pass
+    with Peer(("127.0.0.1", site.smtp), patience=PATIENCE) as peer:
+        peer.open()
+        peer.command("DATA", "354")
         site.served.send_signal(signal.SIGTERM)
         site.served.event("stop")
         site.served.send_signal(signal.SIGTERM)
@@ -221,14 +220,13 @@ def test_new_limits_are_those_of_new_sessions_on_the_same_ports(site: Site) -> N
 
 
 def test_a_message_in_flight_at_a_reload_of_limits_is_finished_and_kept(site: Site) -> None:
-    with socket.create_connection(("127.0.0.1", site.smtp), PATIENCE) as sock, sock.makefile("rb") as replies:
-        sock.sendall(b"EHLO a.org\r\nMAIL FROM:<ann@example.com>\r\nRCPT TO:<joe@example.org>\r\nDATA\r\n")
-        while not replies.readline().startswith(b"354"):
-            pass
+    with Peer(("127.0.0.1", site.smtp), patience=PATIENCE) as peer:
+        peer.open()
+        peer.command("DATA", "354")
         site.change("[log]", "[limits]\nmessage_size = 1000\n[log]")
         site.reload()
-        sock.sendall(b"Subject: hello\r\n\r\nhi\r\n.\r\n")
-        assert replies.readline().startswith(b"250")
+        peer.send(b"Subject: hello\r\n\r\nhi\r\n.\r\n")
+        peer.expect("250")
     assert site.served.stop() == 0
     assert len(site.kept()) == 1
 

@@ -96,7 +96,8 @@ def test_options_that_do_not_go_together_are_refused(arguments: list[str], told:
 def test_a_configuration_that_is_not_there(tmp_path: Path) -> None:
     ended = smtpx("serve", tmp_path / "absent.toml")
     assert (ended.returncode, ended.stdout) == (1, "")
-    assert ended.stderr == f"error: {tmp_path}/absent.toml: cannot be read: No such file or directory\n"
+    told = f"{tmp_path}/absent.toml: cannot be read: No such file or directory; make it, or name another"
+    assert ended.stderr == f"error: {told}\n"
 
 
 def test_a_folder_that_cannot_be_written_to_is_no_place_for_the_demo(tmp_path: Path) -> None:
@@ -130,6 +131,49 @@ def test_check_reads_the_account_file_too(config: Path, accounts: AccountFile) -
     checked = smtpx("check", config)
     assert checked.returncode == 1
     assert f"{accounts.path}: line 8: 'joe@example.net' is of no domain here" in checked.stderr
+
+
+ALIASES = """\
+[domains."example.net".aliases]
+sales = [
+  "joe@example.org",
+  "jo@example.org",
+  "ann@elsewhere.example",
+  "info@example.net",
+]
+info = ["postmaster@example.net"]
+"""
+
+
+def test_check_tells_of_an_alias_that_leads_to_no_mailbox(config: Path, accounts: AccountFile) -> None:
+    config.write_text(config.read_text(encoding="utf-8") + ALIASES, encoding="utf-8")
+    checked = smtpx("check", config)
+    assert (checked.returncode, checked.stdout) == (1, "")
+    assert checked.stderr == (
+        f"error: {config}: line 5: 'sales' leads to jo@example.org, which is no mailbox here:"
+        " make it with smtpx account add jo@example.org, or correct it\n"
+    )
+
+
+def test_check_is_content_once_the_mailbox_is_there(config: Path, accounts: AccountFile) -> None:
+    config.write_text(config.read_text(encoding="utf-8") + ALIASES, encoding="utf-8")
+    accounts.add(Account("", "jo", "example.org"))
+    assert smtpx("check", config).returncode == 0
+
+
+def test_h74_check_tells_of_aliases_that_lead_only_back_to_themselves(
+    config: Path, accounts: AccountFile
+) -> None:
+    loop = 'a = ["B@example.net"]\nb = ["a@example.net"]\nc = ["a@example.net"]\n'
+    loop = f'[domains."example.net".aliases]\n{loop}'
+    config.write_text(config.read_text(encoding="utf-8") + loop, encoding="utf-8")
+    checked = smtpx("check", config)
+    assert (checked.returncode, checked.stdout) == (1, "")
+    told = [line.removeprefix(f"error: {config}: ") for line in checked.stderr.splitlines()]
+    assert told == [
+        f"line {line}: '{alias}' leads only back to itself: name an address that is no alias"
+        for line, alias in [(5, "a"), (6, "b"), (7, "c")]
+    ]
 
 
 def test_check_misses_an_account_file_that_is_not_there(config: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import bcrypt
 import pytest
@@ -10,6 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from smtpx.environment import Account, DKIMOptions, Domain, Environment, Mailbox
 from smtpx.errors import ConfigurationError, InvalidCredential
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def account(local: str, domain: str = "example.org", password: str = "secret", name: str = "") -> Account:
@@ -121,8 +124,25 @@ def test_a_domain_always_has_its_postmaster() -> None:
     assert domain.accounts["Postmaster"] is domain.postmaster
     with pytest.raises(InvalidCredential):
         domain.postmaster.authenticate("")
-    with pytest.raises(ConfigurationError):
-        domain.remove("POSTMASTER")
+
+
+@pytest.mark.parametrize(
+    "removal",
+    [
+        lambda domain: domain.remove("POSTMASTER"),
+        lambda domain: domain.accounts.__delitem__("Postmaster"),
+        lambda domain: domain.accounts.pop("postmaster"),
+        lambda domain: domain.accounts.clear(),
+    ],
+    ids=["remove", "del", "pop", "clear"],
+)
+def test_a_domain_never_loses_its_postmaster(removal: Callable[[Domain], object]) -> None:
+    domain = Domain("example.org")
+    domain.add(account("joe"))
+    with pytest.raises(ConfigurationError, match="must keep its postmaster"):
+        removal(domain)
+    assert domain.postmaster.short == "postmaster@example.org"
+    assert set(domain.accounts) == {"postmaster", "joe"}
 
 
 def test_the_postmaster_may_be_given_a_password() -> None:

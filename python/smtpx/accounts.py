@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -161,7 +162,14 @@ class AccountFile:
                 yield accounts
                 self._write(list(accounts.values()), folder)
         except OSError as error:
-            raise ConfigurationError(f"{self.path} cannot be changed: {error.strerror or error}") from error
+            told = error.strerror or str(error)
+            mends = {
+                errno.ENOENT: f"make the folder {self.path.parent}, or name another file",
+                errno.EACCES: f"run as a user who may write to {self.path.parent} (sudo), or let this one",
+                errno.EPERM: f"run as the user whose {self.path} is, or as root",
+            }
+            mend = f"; {mends[error.errno]}" if error.errno in mends else ""
+            raise ConfigurationError(f"{self.path} cannot be changed: {told}{mend}") from error
 
     def _write(self, accounts: list[Account], folder: int | None) -> None:
         """Write a new file, mode 0600, and put it in the old one's place: a reader sees one or the other."""

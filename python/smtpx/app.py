@@ -92,6 +92,7 @@ class App:
     _config: Config
     _handler: _Handler
     _server: Server
+    _storage: LocalStorage
 
     def __init__(self, load: Callable[[], Config], *, log: Literal["text", "json"] | None = None) -> None:
         self._load = load
@@ -125,9 +126,10 @@ class App:
         config = self._load()
         self._set_up_log(config)
         self._given = [(Listener(service), [sock]) for service, sock in systemd.listening_sockets()]
-        async with LocalStorage(config.spool, reserve=config.limits.disk_reserve) as storage:
+        self._storage = LocalStorage(config.spool, reserve=config.limits.disk_reserve)
+        async with self._storage:
             with _signals(self._asked):
-                await self._start(config, storage)
+                await self._start(config)
                 try:
                     while await self._asked.get() == _RELOAD:
                         await self._reload()
@@ -137,10 +139,10 @@ class App:
                     _close(self._places)
                     await asyncio.gather(self._server.stop(), *self._draining)
 
-    async def _start(self, config: Config, storage: LocalStorage) -> None:
+    async def _start(self, config: Config) -> None:
         self.prepare()
         live = _live(config)
-        self._handler = _Handler(live, storage, self.saved)
+        self._handler = _Handler(live, self._storage, self.saved)
         self._server = await self._start_server(config, live)
         self._config = config
         self.started(self._server.listeners)
@@ -173,6 +175,7 @@ class App:
         elif config.tls is not None:
             self._server.load_certificate(config.tls.certificate, config.tls.key)
         self._set_up_log(config)
+        self._storage.reserve = config.limits.disk_reserve
         self._handler.follow(live)
         self._config = config
 

@@ -121,7 +121,9 @@ def serve(
 def check(path: Annotated[Path, typer.Argument(metavar="CONFIG", help="The configuration file.")]) -> None:
     """Read a configuration, and the files that it names, and tell every fault by its line."""
     with _told():
-        environment = build_environment(config.load(path))
+        settings = config.load(path)
+        environment = build_environment(settings)
+        config.check_members(path, settings, environment)
     accounts = sum(bool(one.hash_pass) for domain in environment.domains for one in domain.accounts.values())
     typer.echo(f"{path}: good; {_count(len(environment.domains), 'domain')}, {_count(accounts, 'account')}")
 

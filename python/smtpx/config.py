@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping  # noqa: TC003 - its fields are read at run time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from smtpx._core import parse_mailbox
 from smtpx.errors import AddressError, ConfigurationError
@@ -14,7 +14,10 @@ from smtpx.listener import PORTS, Listener
 from smtpx.tls import server_context
 from smtpx.toml import Document, Where
 
-__all__ = ["DEFAULT_PATH", "Config", "DomainConfig", "LogConfig", "TLSConfig", "load"]
+if TYPE_CHECKING:
+    from smtpx.environment import Environment
+
+__all__ = ["DEFAULT_PATH", "Config", "DomainConfig", "LogConfig", "TLSConfig", "check_members", "load"]
 
 DEFAULT_PATH = Path("/etc/smtpx/smtpx.toml")
 
@@ -79,6 +82,27 @@ def load(path: Path, *, files: bool = True) -> Config:
     document.finish()
     assert config is not None  # noqa: S101 - else there was a fault
     return config
+
+
+def check_members(path: Path, config: Config, environment: Environment) -> None:
+    """Look for aliases of the configuration that lead to a mailbox that is not here.
+
+    The server runs with such: accounts come and go while it does, and a member who is gone is no reason to
+    refuse the others' mail.
+
+    Raises:
+        ConfigurationError: a line for each, as of `load`.
+
+    """
+    document = Document(path)
+    for name, domain in config.domains.items():
+        for local, members in domain.aliases.items():
+            for index, member in enumerate(members):
+                if environment.domain_of(member) is not None and not environment.knows(member):
+                    mend = f"make it with smtpx account add {member}, or correct it"
+                    where: Where = ("domains", name, "aliases", local, index)
+                    document.fault(where, f"'{local}' leads to {member}, which is no mailbox here: {mend}")
+    document.finish()
 
 
 def _check_names(document: Document, config: Config) -> None:

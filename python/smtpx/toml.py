@@ -7,6 +7,7 @@ statement: as a TOML statement has no valid prefix, lines are added until ``toml
 from __future__ import annotations
 
 import dataclasses
+import errno
 import itertools
 import re
 import tomllib
@@ -41,7 +42,7 @@ class Document:
         try:
             octets = path.read_bytes()
         except OSError as error:
-            raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
+            raise ConfigurationError(f"{path}: cannot be read: {_unreadable(error)}") from error
         try:
             self._text = text = octets.decode("utf-8").replace("\r\n", "\n")
             self.table = tomllib.loads(text)
@@ -203,6 +204,16 @@ def _shown(value: object) -> str:
 def _hint(key: str, known: Mapping[str, object]) -> str:
     close = get_close_matches(key, known, 1)
     return f"did you mean '{close[0]}'?" if close else f"known here: {', '.join(sorted(known))}"
+
+
+def _unreadable(error: OSError) -> str:
+    mends = {
+        errno.ENOENT: "make it, or name another",
+        errno.EACCES: "let this user read it (chown, chmod), or run as the user whose it is",
+        errno.EISDIR: "name a file in it",
+    }
+    told = error.strerror or str(error)
+    return f"{told}; {mends[error.errno]}" if error.errno in mends else told
 
 
 def _syntax_error(message: str, text: str) -> str:
