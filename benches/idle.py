@@ -7,8 +7,6 @@ keeps for its sockets.
 
 from __future__ import annotations
 
-import argparse
-import datetime as dt
 import resource
 import smtplib
 import socket
@@ -16,10 +14,7 @@ import ssl
 import tempfile
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from smtpx.certificate import make_certificate
 
 from benches import peers, publish
 
@@ -31,9 +26,9 @@ CLIENT_TLS.check_hostname = False
 CLIENT_TLS.verify_mode = ssl.CERT_NONE
 
 
-def measure(name: str, count: int, certificate: tuple[str, str] | None) -> float:
+def measure(name: str, count: int, certificate: tuple[Path, Path] | None) -> float:
     """Return KiB a connection of a server that holds this many."""
-    with peers.running(name, *(certificate or ())) as server:
+    with peers.running(name, *map(str, certificate or ())) as server:
         serve_another(server, tls=certificate is not None)
         before = server.resident_kib()
         held = [connect(server.port, tls=certificate is not None) for _ in range(count)]
@@ -77,28 +72,6 @@ def serve_another(server: peers.Peer, *, tls: bool) -> None:
             client.sendmail("a@b.example", ["c@d.example"], b"Subject: x\r\n\r\nhi\r\n")
 
 
-def self_signed(directory: Path) -> tuple[str, str]:
-    """Write a certificate for this run; return the paths of certificate and key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bench.example")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now)
-        .not_valid_after(now + dt.timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    plain = serialization.NoEncryption()
-    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
-    (directory / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (directory / "key.pem").write_bytes(private)
-    return str(directory / "cert.pem"), str(directory / "key.pem")
-
-
 def allow_descriptors(count: int) -> None:
     """Raise the limit of open files, here and so in the server that this process starts."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -110,16 +83,13 @@ def allow_descriptors(count: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benches.idle", description="Memory of an idle connection."
-    )
-    parser.add_argument("--quick", action="store_true", help="a smoke: 200 connections, nothing written")
-    arguments = parser.parse_args()
-    count = 200 if arguments.quick else CONNECTIONS
+    quick = publish.options("idle", "Memory of an idle connection.").parse_args().quick
+    count = 200 if quick else CONNECTIONS
     allow_descriptors(count + 200)
     lines = ["| server | connection | KiB each | bar |", "|---|---|--:|--:|"]
     with tempfile.TemporaryDirectory() as directory:
-        certificate = self_signed(Path(directory))
+        certificate = Path(directory) / "certificate.pem", Path(directory) / "key.pem"
+        make_certificate(*certificate)
         for name, tls, bar in (
             (peers.SMTPX + peers.UVLOOP, None, "<= 10"),
             (peers.SMTPX, None, "<= 10"),
@@ -129,7 +99,7 @@ def main() -> None:
             figure = measure(name, count, tls)
             lines.append(f"| {name} | {'TLS' if tls else 'plain'} | {figure:.1f} | {bar} |")
             print(lines[-1], flush=True)
-    if not arguments.quick:
+    if not quick:
         held = f"{count:,} connections held, the growth of the server's memory divided by them"
         publish.section("idle", "\n".join([*lines, "", f"{held}; {publish.conditions()}."]))
 

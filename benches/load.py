@@ -9,7 +9,6 @@ machine, so the rate is bounded by both.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import platform
@@ -96,11 +95,16 @@ def measure(load: Load, names: list[str], rounds: int, share: float) -> dict[str
     return samples
 
 
+def medians(samples: dict[str, Sample]) -> dict[str, float]:
+    """Return each server's CPU microseconds a message."""
+    return {name: median(sample.cpu_us) for name, sample in samples.items()}
+
+
 def summary(results: Results) -> str:
     """Format the CPU microseconds a message, a line a server."""
     lines = ["| server | " + " | ".join(results) + " |", "|---|" + "--:|" * len(results)]
     for name in next(iter(results.values())):
-        cells = [f"{median(samples[name].cpu_us):,.0f}" for samples in results.values()]
+        cells = [f"{medians(samples)[name]:,.0f}" for samples in results.values()]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -135,16 +139,15 @@ def verdicts(results: Results) -> str:
         for name, bar in load.bars.items():
             if own is not None and name in samples:
                 ratio = median(own.cpu_us) / median(samples[name].cpu_us)
-                judged = "| |" if bar is None else f"| <= {bar} | {'met' if ratio <= bar else 'MISSED'} |"
+                judged = publish.verdict(
+                    None if bar is None else f"<= {bar}", met=bar is None or ratio <= bar
+                )
                 lines.append(f"| {load.title} | {name} | {ratio:.3f} {judged}")
     return "\n".join(lines)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benches.load", description="Server CPU a message, by load."
-    )
-    parser.add_argument("--quick", action="store_true", help="a smoke: one short round, nothing written")
+    parser = publish.options("load", "Server CPU a message, by load.")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument(
         "--only", action="append", choices=peers.NAMES, help="only these servers; nothing written"
@@ -166,7 +169,7 @@ def main() -> None:
     Path(publish.DOCS / "load.json").write_text(
         json.dumps({"machine": machine, "loads": raw}, indent=1) + "\n"
     )
-    plot.draw({load.title: results[load.title] for load in LOADS}, publish.DOCS / "load.svg")
+    plot.draw({load: medians(samples) for load, samples in results.items()}, publish.DOCS / "load.svg")
     conditions = f"CPU microseconds a message: medians of {rounds} rounds; {publish.conditions()}."
     publish.section("load", f"{summary(results)}\n\n{conditions}")
     publish.section("load-details", f"{verdicts(results)}\n\n{details(results)}")

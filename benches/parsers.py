@@ -7,7 +7,6 @@ smoke of seconds that writes nothing.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import tempfile
@@ -60,17 +59,13 @@ def table(medians: Rounds, bars: dict[str, float | None]) -> str:
         native, reference = sides["native"], sides["reference"]
         ratio = median(theirs / ours for ours, theirs in zip(native, reference, strict=True))
         bar = bars[group]
-        judged = "| |" if bar is None else f"| >= {bar}x | {'met' if ratio >= bar else 'MISSED'} |"
+        judged = publish.verdict(None if bar is None else f">= {bar}x", met=bar is None or ratio >= bar)
         lines.append(f"| {group} | {median(native):,.3f} | {median(reference):,.3f} | {ratio:.1f}x {judged}")
     return "\n".join(lines)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benches.parsers", description="Native against reference."
-    )
-    parser.add_argument("--quick", action="store_true", help="a smoke: one short round, nothing written")
-    quick = parser.parse_args().quick
+    quick = publish.options("parsers", "Native against reference.").parse_args().quick
     text = table(*(run(1, 0.05) if quick else run(ROUNDS, 0.3)))
     print(text)
     if not quick:

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from statistics import median
 from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
-
-    from benches.load import Sample
 
 OURS, THEIRS = "#c2410c", "#94a3b8"
 
 
-def draw(results: dict[str, dict[str, Sample]], path: Path) -> None:
-    """Write the SVG; the same figures give the same file."""
+def draw(loads: Mapping[str, Mapping[str, float]], path: Path) -> None:
+    """Write the SVG of each load's servers and their figures; the same figures give the same file."""
     mpl.rcParams.update(
         {"svg.hashsalt": "smtpx", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 10}
     )
     figure = Figure(figsize=(10, 6), layout="constrained")
     figure.suptitle("Server CPU a message, microseconds (shorter is better)")
-    for axes, (load, samples) in zip(figure.subplots(2, 2).flat, results.items(), strict=True):
-        names = list(samples)[::-1]
-        values = [median(samples[name].cpu_us) for name in names]
+    for axes, (load, figures) in zip(figure.subplots(2, 2).flat, loads.items(), strict=True):
+        names = list(figures)[::-1]
+        values = [figures[name] for name in names]
         colours = [OURS if name.startswith("smtpx") else THEIRS for name in names]
         bars = axes.barh(names, values, color=colours)
         axes.bar_label(bars, [f"{value:,.0f}" for value in values], padding=4)

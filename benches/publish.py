@@ -1,7 +1,11 @@
-"""Put a benchmark's tables into the pages, between ``<!-- name -->`` and ``<!-- /name -->``."""
+"""What the benchmarks share: their options, their verdicts, and where their tables are put.
+
+A table stands in the pages between ``<!-- name -->`` and ``<!-- /name -->``.
+"""
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import re
@@ -10,6 +14,18 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 PAGES = (DOCS / "benchmarks.md", ROOT / "README.md")
+
+
+def options(name: str, description: str) -> argparse.ArgumentParser:
+    """Return the options of ``python -m benches.<name>``, to which it may add."""
+    parser = argparse.ArgumentParser(prog=f"python -m benches.{name}", description=description)
+    parser.add_argument("--quick", action="store_true", help="a smoke of seconds, nothing written")
+    return parser
+
+
+def verdict(bar: str | None, *, met: bool) -> str:
+    """Return the two last cells of a table's line; None is a figure that is reported, without a bar."""
+    return "| |" if bar is None else f"| {bar} | {'met' if met else 'MISSED'} |"
 
 
 def section(name: str, text: str) -> None:

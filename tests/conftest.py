@@ -15,9 +15,11 @@ from smtpx.certificate import make_certificate
 
 from tests.live import Certificate, LiveServers
 from tests.recorder import PASSWORD
+from tests.served import Site
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
+    from pathlib import Path
 
     from tests.client import Run
 
@@ -53,6 +55,12 @@ def live_server(certificate: Certificate, environment: smtpx.Environment) -> Ite
     servers = LiveServers(certificate, environment)
     yield servers
     servers.close()
+
+
+@pytest.fixture
+def stopped(tmp_path: Path) -> Site:
+    """The files of a server that ``smtpx serve`` runs: ``with stopped.running():``."""
+    return Site(tmp_path)
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])

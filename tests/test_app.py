@@ -35,11 +35,6 @@ if sys.platform == "win32":
 
 
 @pytest.fixture
-def stopped(tmp_path: Path) -> Site:
-    return Site(tmp_path)
-
-
-@pytest.fixture
 def site(stopped: Site) -> Iterator[Site]:
     with stopped.running():
         yield stopped

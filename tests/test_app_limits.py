@@ -21,17 +21,11 @@ from tests.served import PATIENCE, Site
 if TYPE_CHECKING:
     import smtplib
     from collections.abc import Sequence
-    from pathlib import Path
 
     from smtpx.listener import Listener
 
 if sys.platform == "win32":
     pytest.skip("a console process of Windows takes no signals", allow_module_level=True)
-
-
-@pytest.fixture
-def stopped(tmp_path: Path) -> Site:
-    return Site(tmp_path)
 
 
 def told_at_mail(client: smtplib.SMTP) -> bytes:

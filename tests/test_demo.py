@@ -52,6 +52,9 @@ class Demo:
         """The line to copy that begins with a tool's name."""
         return self.out.match(rf"{tool} .*")[0]
 
+    def log_in_and_send(self, data: str) -> None:
+        submit(self.submissions, self.certificate, self.account, self.password, self.account, data)
+
     def shown(self) -> dict[str, str]:
         """The next message that is shown."""
         return {name: self.read(name) for name in ("message", "from", "to", "subject", "size")}
@@ -101,14 +104,7 @@ def test_smtplib_on_the_smtp_port_with_starttls(demo: Demo) -> None:
 
 
 def test_smtplib_with_tls_and_login(demo: Demo) -> None:
-    submit(
-        demo.submissions,
-        demo.certificate,
-        demo.account,
-        demo.password,
-        demo.account,
-        "Subject: hello\n\nhi\n",
-    )
+    demo.log_in_and_send("Subject: hello\n\nhi\n")
     shown = demo.shown()
     assert (shown["from"], shown["to"], shown["subject"]) == (demo.account, demo.account, "hello")
     assert [mail.id for mail in kept(demo)] == [shown["message"]]
@@ -225,14 +221,7 @@ def test_it_starts_a_second_time_in_the_same_folder_and_keeps_the_mail(tmp_path:
     for _ in range(2):
         with serve("--demo", "--port", 0, "--tls-port", 0, cwd=tmp_path) as served:
             demo = Demo(served)
-            submit(
-                demo.submissions,
-                demo.certificate,
-                demo.account,
-                demo.password,
-                demo.account,
-                "Subject: x\n\n",
-            )
+            demo.log_in_and_send("Subject: x\n\n")
             ids.append(demo.shown()["message"])
             assert served.stop() == 0
     assert [mail.id for mail in kept(demo)] == ids
@@ -242,7 +231,7 @@ def test_a_second_one_at_the_same_time_is_refused_and_the_first_goes_on(demo: De
     with serve("--demo", "--port", 0, "--tls-port", 0, cwd=tmp_path) as second:
         assert second.process.wait(PATIENCE) == 1
         assert "is in use by process" in second.log.match("error: (.*)")[1]
-    submit(demo.submissions, demo.certificate, demo.account, demo.password, demo.account, "Subject: x\n\n")
+    demo.log_in_and_send("Subject: x\n\n")
     assert demo.shown()["subject"] == "x"
 
 

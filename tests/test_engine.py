@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import pytest
 from smtpx import (
@@ -18,22 +18,10 @@ from smtpx import (
     ServerEngine,
 )
 
+from tests.engines import HELLO, HOST, OPENING, begun
+
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
-
-Event: TypeAlias = CommandEvent | AuthEvent | MessageEvent | ErrorEvent | CloseEvent
-Step: TypeAlias = tuple[Event | None, bytes]
-
-HOST = "mx.example.org"
-OPENING = b"EHLO client.example\r\nMAIL FROM:<a@example.net>\r\nRCPT TO:<b@example.org>\r\n"
-
-
-def begun(**settings: Any) -> ServerEngine:
-    engine = ServerEngine(EngineConfig(HOST, **settings))
-    assert engine.start() == (None, b"220 mx.example.org ESMTP smtpx\r\n")
-    return engine
-
 
 # A session without a socket
 
@@ -118,7 +106,6 @@ def decided(decide: CommandKind, line: bytes, after: bytes = b"") -> tuple[Serve
     return engine, event
 
 
-HELLO = b"EHLO client.example\r\n"
 MAIL = HELLO + b"MAIL FROM:<a@example.net>\r\n"
 
 
@@ -241,8 +228,7 @@ def test_h44_a_chunk_that_the_driver_refuses_is_swallowed() -> None:
 
 
 def test_auth_goes_through_challenges_and_logs_in() -> None:
-    engine = ServerEngine(EngineConfig(HOST, mechanisms=["PLAIN", "LOGIN"], auth_required=True), tls=True)
-    engine.start()
+    engine = begun(mechanisms=["PLAIN", "LOGIN"], auth_required=True, tls=True)
     engine.receive_data(HELLO)
     event, output = engine.receive_data(b"AUTH login\r\n")
     assert isinstance(event, AuthEvent)
@@ -261,8 +247,7 @@ def test_auth_goes_through_challenges_and_logs_in() -> None:
 
 
 def test_an_empty_initial_response_is_not_a_missing_one() -> None:
-    engine = ServerEngine(EngineConfig(HOST, mechanisms=["PLAIN"]), tls=True)
-    engine.start()
+    engine = begun(mechanisms=["PLAIN"], tls=True)
     engine.receive_data(HELLO)
     event, _ = engine.receive_data(b"AUTH PLAIN =\r\n")
     assert isinstance(event, AuthEvent)
@@ -270,8 +255,7 @@ def test_an_empty_initial_response_is_not_a_missing_one() -> None:
 
 
 def test_a_refused_login_is_none() -> None:
-    engine = ServerEngine(EngineConfig(HOST, mechanisms=["PLAIN"], auth_required=True), tls=True)
-    engine.start()
+    engine = begun(mechanisms=["PLAIN"], auth_required=True, tls=True)
     engine.receive_data(HELLO)
     engine.receive_data(b"AUTH PLAIN AGEAYg==\r\n")
     engine.reply(Response(535, "5.7.8 no"))

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from smtpx import CloseEvent, CommandKind, EngineConfig, MessageEvent, Response, ServerEngine
 
+from tests.engines import HOST, OPENING, begun
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-HOST = "mx.example.org"
-OPENING = b"EHLO client.example\r\nMAIL FROM:<a@example.net>\r\nRCPT TO:<b@example.org>\r\n"
 LOGIN = b"AUTH PLAIN AGEAYg==\r\n"
 
 
@@ -80,8 +80,7 @@ BEFORE_THE_BANNER = {"refused at connect", "input before the banner"}
 @pytest.mark.parametrize("reason", ENDS)
 def test_a_session_ends_with_its_reason(reason: str) -> None:
     settings, drive, told = ENDS[reason]
-    engine = ServerEngine(EngineConfig(HOST, **settings))
-    engine.start()
+    engine = begun(**settings)
     event, output = drive(engine)
     assert isinstance(event, CloseEvent)
     assert event.reason == reason

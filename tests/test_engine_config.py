@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 import smtpx
-from smtpx import CommandKind, ConfigurationError, EngineConfig, ServerEngine
+from smtpx import CommandKind, ConfigurationError, EngineConfig
 
-HOST = "mx.example.org"
+from tests.engines import HELLO, HOST, begun
+
 EVENTS = [
     smtpx.AuthEvent,
     smtpx.CloseEvent,
@@ -21,9 +22,7 @@ LIMITS = [name for name in inspect.signature(EngineConfig).parameters if name.st
 
 
 def ehlo_lines(**settings: Any) -> list[str]:
-    engine = ServerEngine(EngineConfig(HOST, **settings))
-    engine.start()
-    _, output = engine.receive_data(b"EHLO client.example\r\n")
+    _, output = begun(**settings).receive_data(HELLO)
     return [line[4:] for line in output.decode().splitlines()]
 
 

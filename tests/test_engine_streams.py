@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import smtpx
 from hypothesis import example, given
@@ -14,21 +14,16 @@ from smtpx import (
     CommandEvent,
     CommandKind,
     EngineConfig,
-    ErrorEvent,
     MessageEvent,
     Response,
     ServerEngine,
 )
 
+from tests.engines import HOST, OPENING, Event, Step
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
-
-Event: TypeAlias = CommandEvent | AuthEvent | MessageEvent | ErrorEvent | CloseEvent
-Step: TypeAlias = tuple[Event | None, bytes]
-
-HOST = "mx.example.org"
-OPENING = b"EHLO client.example\r\nMAIL FROM:<a@example.net>\r\nRCPT TO:<b@example.org>\r\n"
 
 LINES = [
     b"EHLO client.example\r\n",

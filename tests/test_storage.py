@@ -194,19 +194,11 @@ async def test_the_messages_are_there_when_it_is_opened_again(opened: Opened, tm
 # What is deleted or bounced is not
 
 
-async def test_a_deleted_message_is_gone(storage: Storage) -> None:
+@pytest.mark.parametrize("method", ["mail_delete", "mail_bounce"])
+async def test_a_message_that_is_deleted_or_bounced_waits_no_longer(storage: Storage, method: str) -> None:
     mail = message()
     await storage.mail_save(mail)
-    await storage.mail_delete(mail.id)
-    with pytest.raises(MailNotFound):
-        await storage.mail_load(mail.id)
-    assert await storage.mail_load_all() == []
-
-
-async def test_a_bounced_message_waits_no_longer(storage: Storage) -> None:
-    mail = message()
-    await storage.mail_save(mail)
-    await storage.mail_bounce(mail.id)
+    await getattr(storage, method)(mail.id)
     with pytest.raises(MailNotFound):
         await storage.mail_load(mail.id)
     assert await storage.mail_load_all() == []

@@ -20,11 +20,6 @@ if sys.platform == "win32":
     pytest.skip("Windows has no systemd", allow_module_level=True)
 
 
-@pytest.fixture
-def stopped(tmp_path: Path) -> Site:
-    return Site(tmp_path)
-
-
 # Sets LISTEN_PID to its own number, which a parent cannot know, and becomes the server.
 EXECUTE = """
 import os, sys

@@ -81,12 +81,14 @@ fn a_path_is_given() {
 
 #[test]
 fn h18_an_octet_that_may_not_be_there_is_refused() {
-    for line in [&b"NOOP \0"[..], b"NOOP a\rb", b"NOOP a\nb", b"NOOP\n", b"QUIT\r", b"NOOP \xc3\xa9"] {
-        let (kind, _, code, enhanced) = refuse(line);
-        assert_eq!((kind, code, enhanced), (BadOctet, 501, "5.5.2"), "{line:?}");
-    }
     for line in [
-        &b"EHLO \xc3\xa9"[..],
+        &b"NOOP \0"[..],
+        b"NOOP a\rb",
+        b"NOOP a\nb",
+        b"NOOP\n",
+        b"QUIT\r",
+        b"NOOP \xc3\xa9",
+        b"EHLO \xc3\xa9",
         b"HELP \x01",
         b"AUTH \xff",
         b"AUTH PLAIN \xff",
