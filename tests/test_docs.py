@@ -71,3 +71,25 @@ def test_a_command_is_one_line_with_its_own_environment(name: str) -> None:
 def test_the_links_of_a_page_lead_to_files_that_exist(page: Path) -> None:
     links = [link for link in re.findall(r"\]\(([^)#]+)", text_of(page)) if "://" not in link]
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+HOSTILE = ROOT / "docs" / "hostile-input.md"
+ROWS = [
+    line.split("|")[1].strip()
+    for line in text_of(HOSTILE).splitlines()
+    if re.match(r"\| \d", line) and "*not yet*" not in line
+]
+
+
+@pytest.fixture(scope="module")
+def tested_rows() -> set[str]:
+    """The numbers in the names of tests (test_h09_..., in Rust h09_...) and of dialogs."""
+    names = [path.name for path in ROOT.glob("tests/dialogs/*.txt")]
+    for path in (*ROOT.glob("tests/**/*.py"), *ROOT.glob("rust/**/tests/*.rs")):
+        names += re.findall(r"\b(?:def test_|fn )(h\d\w*)\(", text_of(path))
+    return {row.lstrip("0") for name in names for row in re.findall(r"(?<![a-z0-9])h(\d+[a-z]?)_", name)}
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_a_row_of_the_hostile_inputs_has_a_test_of_its_name(row: str, tested_rows: set[str]) -> None:
+    assert row in tested_rows
