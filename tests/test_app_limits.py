@@ -19,7 +19,6 @@ from smtpx.config import load
 from tests.served import PATIENCE, Site
 
 if TYPE_CHECKING:
-    import smtplib
     from collections.abc import Sequence
 
     from smtpx.listener import Listener
@@ -28,20 +27,20 @@ if sys.platform == "win32":
     pytest.skip("a console process of Windows takes no signals", allow_module_level=True)
 
 
-def told_at_mail(client: smtplib.SMTP) -> bytes:
-    client.ehlo_or_helo_if_needed()
-    code, text = client.mail("ann@example.com")
-    client.rset()
-    return b"%d %s" % (code, text)
+def told_at_mail(site: Site) -> bytes:
+    with site.client() as client:
+        client.ehlo()
+        code, text = client.mail("ann@example.com")
+        return b"%d %s" % (code, text)
 
 
 def test_h92_under_the_reserve_of_the_disk_mail_is_refused_until_there_is_room(stopped: Site) -> None:
     stopped.change("[log]", f"[limits]\ndisk_reserve = {1 << 62}\n[log]")
-    with stopped.running(), stopped.client() as client:
-        assert told_at_mail(client).startswith(b"452 4.3.1 ")
+    with stopped.running():
+        assert told_at_mail(stopped).startswith(b"452 4.3.1 ")
         stopped.change(f"disk_reserve = {1 << 62}", "disk_reserve = 1")
         stopped.reload()
-        assert told_at_mail(client).startswith(b"250 2.1.0 ")
+        assert told_at_mail(stopped).startswith(b"250 2.1.0 ")
 
 
 class Logins(App):
