@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from typing import TYPE_CHECKING, Any
 
 import smtpx
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     Run = Callable[[Coroutine[Any, Any, None]], None]
 
-__all__ = ["CONTENT", "LOOPBACK", "Client", "in_thread", "submit"]
+__all__ = ["CONTENT", "LOOPBACK", "Client", "in_thread", "said_within_the_handshake", "submit"]
 
 LOOPBACK = Listener("smtp", "127.0.0.1", 0)
 CONTENT = b"Subject: x\r\n\r\n.hi\r\n"
@@ -61,3 +62,29 @@ async def in_thread(call: Callable[[], Any]) -> Any:
 def submit(client: smtplib.SMTP, sender: str = JOE, recipients: tuple[str, ...] = (JOE,)) -> None:
     client.sendmail(sender, recipients, CONTENT)
     client.quit()
+
+
+async def said_within_the_handshake(
+    client: Client, context: ssl.SSLContext, words: bytes, until: bytes
+) -> bytes:
+    """Send words in one segment with the end of the handshake; return what the server says, up to a text."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+    while True:
+        try:
+            tls.do_handshake()
+            break
+        except ssl.SSLWantReadError:
+            client.writer.write(outgoing.read())
+            incoming.write(await client.reader.read(65536))
+    tls.write(words)
+    client.writer.write(outgoing.read())
+    said = b""
+    while until not in said:
+        incoming.write(await client.reader.read(65536))
+        try:
+            said += tls.read()
+        except ssl.SSLWantReadError:
+            continue
+    client.writer.transport.abort()
+    return said

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import smtpx
 from smtpx import CommandKind, Response
 
-__all__ = ["JOE", "PASSWORD", "Hanging", "Message", "Policy", "Recorder"]
+__all__ = ["JOE", "PASSWORD", "Gated", "Hanging", "Message", "Policy", "Recorder"]
 
 JOE = "joe@example.org"
 PASSWORD = "secret"
@@ -110,3 +110,24 @@ class Hanging(Recorder):
 
     async def serve_mail_tx(self, mail: smtpx.MailTx) -> None:  # type: ignore[override]
         await self.hang("message")
+
+
+class Gated(Recorder):
+    """Has a message wait until the gate is opened, from any thread; tells when it has one, and is done."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entered, self.done = threading.Event(), threading.Event()
+        self._gate = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def serve_mail_tx(self, mail: smtpx.MailTx) -> Response | None:  # type: ignore[override]
+        self._loop = asyncio.get_running_loop()
+        self.entered.set()
+        await self._gate.wait()
+        self.done.set()
+        return super().serve_mail_tx(mail)
+
+    def open(self) -> None:
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._gate.set)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.peer import Peer
-from tests.recorder import Hanging, Recorder
+from tests.recorder import Gated, Hanging, Recorder
 
 if TYPE_CHECKING:
     import smtpx
@@ -215,19 +215,7 @@ def test_h106_what_is_not_finished_in_time_gets_421_and_is_not_stored(live_serve
 
 
 def test_h106_a_message_that_the_handler_has_is_answered(live_server: LiveServers) -> None:
-    class Waiting(Recorder):
-        def __init__(self) -> None:
-            super().__init__()
-            self.entered = threading.Event()
-            self.loop: asyncio.AbstractEventLoop | None = None
-            self.go_on = asyncio.Event()
-
-        async def serve_mail_tx(self, mail: smtpx.MailTx) -> None:  # type: ignore[override]
-            self.loop = asyncio.get_running_loop()
-            self.entered.set()
-            await self.go_on.wait()
-
-    handler = Waiting()
+    handler = Gated()
     live = live_server(handler)
     peer = live.connect()
     peer.open()
@@ -235,8 +223,7 @@ def test_h106_a_message_that_the_handler_has_is_answered(live_server: LiveServer
     peer.send(b"one\r\n.\r\n")
     assert handler.entered.wait(20)
     stopping = Stopping(live, grace=60)
-    assert handler.loop is not None
-    handler.loop.call_soon_threadsafe(handler.go_on.set)
+    handler.open()
     peer.expect("250 2.0.0")
     peer.close()
     stopping.join()
@@ -249,22 +236,7 @@ def test_h107_a_client_that_is_gone_while_its_message_is_taken_cancels_nothing(
     live_server: LiveServers,
 ) -> None:
     """A handler that is half way through storing must not be torn out of it."""
-
-    class Waiting(Recorder):
-        def __init__(self) -> None:
-            super().__init__()
-            self.entered = threading.Event()
-            self.done = threading.Event()
-            self.loop: asyncio.AbstractEventLoop | None = None
-            self.go_on = asyncio.Event()
-
-        async def serve_mail_tx(self, mail: smtpx.MailTx) -> None:  # type: ignore[override]
-            self.loop = asyncio.get_running_loop()
-            self.entered.set()
-            await self.go_on.wait()
-            self.done.set()
-
-    handler = Waiting()
+    handler = Gated()
     live = live_server(handler)
     peer = live.connect()
     peer.open()
@@ -273,8 +245,7 @@ def test_h107_a_client_that_is_gone_while_its_message_is_taken_cancels_nothing(
     assert handler.entered.wait(20)
     peer.close()
     live.settle()
-    assert handler.loop is not None
-    handler.loop.call_soon_threadsafe(handler.go_on.set)
+    handler.open()
     assert handler.done.wait(20)
 
 

@@ -184,6 +184,7 @@ def test_h101_a_handler_that_hangs_holds_up_nobody_else(live_server: LiveServers
     other = live.connect()
     other.open()
     other.message(b"two\r\n")
+    live.server.stop(grace=0)  # which would wait for the one that hangs
 
 
 def test_h101_what_is_pipelined_behind_an_answer_that_takes_long_waits_for_it(

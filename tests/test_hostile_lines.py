@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import smtpx
-from smtpx import CloseEvent, EngineConfig, Response, ServerEngine
+from smtpx import CloseEvent, CommandEvent, CommandKind, EngineConfig, Response, ServerEngine
 
 from tests.peer import take_reply
 from tests.recorder import Recorder
@@ -205,6 +205,34 @@ def test_h33_20_errors_are_the_default_limit() -> None:
 def test_h33_100_idle_commands_are_the_default_limit() -> None:
     # Our EHLO may count as one of them: a client can send nothing else for ever.
     assert closed_after(b"NOOP\r\n") in (99, 100)
+
+
+def test_h33_starttls_that_is_refused_is_an_error() -> None:
+    engine = ServerEngine(EngineConfig("mx.example.org", starttls=True, max_errors=3))
+    engine.start()
+    for _ in range(2):
+        event, _ = engine.receive_data(b"STARTTLS\r\n")
+        assert isinstance(event, CommandEvent)
+        assert engine.reply(Response(454, "4.7.0 Not now")) == (None, b"454 4.7.0 Not now\r\n")
+    engine.receive_data(b"STARTTLS\r\n")
+    event, output = engine.reply(Response(454, "4.7.0 Not now"))
+    assert isinstance(event, CloseEvent)
+    assert output.startswith(b"421 4.7.0")
+
+
+@pytest.mark.parametrize("line", [b"DATA\r\n", b"BDAT 0 LAST\r\n"])
+def test_h33_content_that_is_refused_is_an_error_but_cuts_no_transaction(line: bytes) -> None:
+    config = EngineConfig("mx.example.org", decide=CommandKind.DATA | CommandKind.BDAT, max_errors=2)
+    engine = ServerEngine(config)
+    engine.start()
+    engine.receive_data(b"EHLO a.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\n")
+    for _ in range(3):
+        engine.receive_data(line)
+        if engine.owes_answer:  # a chunk behind a refused one is refused by the engine
+            engine.reply(Response(450, "4.7.1 Not now"))
+    assert (engine.errors, engine.closed) == (3, False)
+    engine.receive_data(b"RSET\r\nXYZZY\r\n")
+    assert engine.closed
 
 
 def closed_after(line: bytes) -> int:

@@ -43,6 +43,7 @@ def test_h17_a_line_without_end_takes_no_memory(running: tuple[SpoolServer, tupl
     server, address = running
     before = memory(server, "VmHWM")
     with Peer(address) as peer:
+        peer.expect("220")
         for _ in range(128):
             peer.send(b"x" * MIB)
         assert peer.last_reply().code in (421, 500)

@@ -198,6 +198,7 @@ LAYERS = [
     "smtpx.limits",
     "smtpx.memory",
     "smtpx.handshake",
+    "smtpx.early",
     "smtpx.deadlines",
     "smtpx.listener",
     "smtpx.session",

@@ -13,7 +13,7 @@ import smtpx
 from smtpx import Listener
 from smtpx.certificate import make_certificate
 
-from tests.client import LOOPBACK, Client, in_thread, submit
+from tests.client import LOOPBACK, Client, in_thread, said_within_the_handshake, submit
 from tests.recorder import JOE, PASSWORD, Recorder
 
 if TYPE_CHECKING:
@@ -70,26 +70,10 @@ def test_commands_in_the_same_segment_as_the_end_of_the_handshake_are_not_lost(
             await client.reply()
             await client.ask("EHLO me.example")
             assert (await client.ask("STARTTLS")).startswith("220")
-            incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-            tls = certificate.client.wrap_bio(incoming, outgoing, server_hostname="localhost")
-            while True:
-                try:
-                    tls.do_handshake()
-                    break
-                except ssl.SSLWantReadError:
-                    client.writer.write(outgoing.read())
-                    incoming.write(await client.reader.read(65536))
-            tls.write(b"EHLO again.example\r\n")
-            client.writer.write(outgoing.read())  # the client's Finished and its EHLO at once
-            said = b""
-            while b"250 HELP" not in said:
-                incoming.write(await client.reader.read(65536))
-                try:
-                    said += tls.read()
-                except ssl.SSLWantReadError:
-                    continue
+            said = await said_within_the_handshake(
+                client, certificate.client, b"EHLO again.example\r\n", until=b"250 HELP"
+            )
             assert b"250-AUTH PLAIN LOGIN" in said
-            client.writer.transport.abort()
 
     run(main())
 

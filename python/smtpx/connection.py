@@ -13,6 +13,7 @@ from smtpx import answering, handshake
 from smtpx._core import CloseEvent, MessageEvent, Response, ServerEngine
 from smtpx.deadlines import Deadlines
 from smtpx.desk import FAILED, UPGRADE, Conversation, Reply, Upgrade, checked
+from smtpx.early import has_spoken
 from smtpx.sasl import Challenge
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class Connection(asyncio.Protocol):
         "_dropped",
         "_early",
         "_ended",
+        "_half_closed",
         "_handshake",
         "_limits",
         "_loop",
@@ -103,6 +105,7 @@ class Connection(asyncio.Protocol):
         self._draining = False
         self._dropped = 0
         self._ended = False
+        self._half_closed = False
         self.conversation = None
         self.reason = ""
 
@@ -141,6 +144,16 @@ class Connection(asyncio.Protocol):
             self._transport.write(output)
         elif self._answering is not None:
             self._watch_backlog()
+
+    def eof_received(self) -> bool:
+        """Stay for a client that has said all and waits (``nc -N``); TLS cannot be closed by halves.
+
+        One that has left looks the same. It is found out when it is answered: a handler that stores is not
+        torn out of it, but a hook with nothing behind it is no longer of use to anybody (HOSTILE 107).
+        """
+        waits = isinstance(self._asked, MessageEvent) or self._buffered() > 0
+        self._half_closed = self._answering is not None and waits and self._transport.can_write_eof()
+        return self._half_closed
 
     def pause_writing(self) -> None:
         """Read no more from a client that does not read our replies (HOSTILE 103)."""
@@ -196,12 +209,24 @@ class Connection(asyncio.Protocol):
         engine = ServerEngine(self._desk.config, tls=tls)
         self.conversation = Conversation(self._desk, self.session, engine)
         self._receive = engine.receive_data
-        early, self._early = self._early, b""
-        if early:
-            engine.receive_data(early)
+        if self._early:
+            engine.receive_data(self._early)
+            self._early = b""
+        elif self._desk.waits_its_turn and not tls and has_spoken(self._transport):
+            # Whatever it is, octets or the client's end: the transport reads it, now that we listen.
+            self._receive = self._hear_early
+            return
         step = self._ask(None, b"") if self._desk.asks_connect else engine.start()
         if step is not None:
             self._pursue(*step)
+
+    def _hear_early(self, data: bytes) -> Step:
+        """Let the engine refuse who talks before the banner: no mail server does (HOSTILE 23)."""
+        assert self.conversation is not None  # noqa: S101 - for the type alone
+        engine = self.conversation.engine
+        self._receive = engine.receive_data
+        engine.receive_data(data)
+        return engine.start()
 
     def _pursue(self, event: Event | None, output: bytes) -> None:
         """Answer event after event until none is left or one must be waited for; then write once."""
@@ -251,7 +276,9 @@ class Connection(asyncio.Protocol):
         self._pursue_told(answer)
         if not self._ended:
             self._watch_backlog()
-            if self._draining:
+            if self._half_closed and self._answering is None:
+                self._finish(b"", "closed by the client")
+            elif self._draining:
                 self._close_if_idle()
 
     def _pursue_told(self, answer: Reply) -> None:
@@ -291,7 +318,7 @@ class Connection(asyncio.Protocol):
 
     def _watch_backlog(self) -> None:
         """Stop reading while the client does not read, or while much waits behind an unanswered event."""
-        if self._ended or self._handshake is not None:
+        if self._ended or self._half_closed or self._handshake is not None:
             return
         behind = self._answering is not None and self.conversation is not None
         if self._times.blocked is not None or (behind and self._buffered() > _BACKLOG):
@@ -439,7 +466,7 @@ class Connection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._loop.call_later(self._limits.handshake_timeout, transport.abort)
-        if reason in ("quit", "stopping") or not transport.can_write_eof():
+        if self._half_closed or reason in ("quit", "stopping") or not transport.can_write_eof():
             transport.close()
         else:
             # A close with octets unread is a reset, which may overtake our reply: hear the client out.

@@ -93,6 +93,7 @@ class Desk:
         self.extensions = tuple(extensions)
         self.executor = executor
         self.tls_usable = tls_usable
+        self.waits_its_turn = listener.early_input == "reject"
         submission = self.service != "smtp"
         overridden = {name for name in dir(Handler) if _overrides(handler, name)}
         self.asks_connect = "check_connect" in overridden

@@ -31,7 +31,7 @@ type Step<'py> = (Option<Py<PyAny>>, Bound<'py, PyBytes>);
 /// `extensions` (sequence of str): lines that the reply to EHLO gets beside the engine's own.
 /// `mail_params`, `rcpt_params` (sequence of str): keywords that these add to MAIL and to RCPT.
 /// `bare_newline` (str): "reject" or "normalize" a bare CR or LF in content.
-/// `early_input` (str): "reject" or "accept" content that comes before our 354.
+/// `early_input` (str): "reject" or "accept" what comes before `start`, and content before our 354.
 /// `strict` (bool): refuse lenient forms of paths, as in `MAIL FROM: <a@b>`.
 ///
 /// Limits, each an int of 1 or more:

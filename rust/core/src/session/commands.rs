@@ -269,8 +269,11 @@ impl Session {
 
     fn turned_down(&mut self, command: &Command, verdict: Verdict, refusal: &Reply) -> Option<Event> {
         match command.verb {
-            Verb::Mail => {
-                self.transaction = None;
+            // Recipients have a count of their own; HELO, VRFY and EXPN count as idle (HOSTILE 33).
+            Verb::Mail | Verb::Data | Verb::Starttls => {
+                if command.verb == Verb::Mail {
+                    self.transaction = None;
+                }
                 if let Some(event) = self.count_error() {
                     return Some(event);
                 }

@@ -187,7 +187,9 @@ impl Session {
     fn discarded(&mut self, refusal: DiscardReply) -> Option<Event> {
         match refusal {
             DiscardReply::Ours(canned) => self.refuse(Verdict::Canned(canned), b"BDAT"),
-            DiscardReply::Worded(reply) => self.say(Verdict::Canned(replies::BAD_SEQUENCE), Some(&reply)),
+            DiscardReply::Worded(reply) => {
+                self.count_error().or_else(|| self.say(Verdict::Canned(replies::BAD_SEQUENCE), Some(&reply)))
+            }
         }
     }
 }

@@ -167,7 +167,7 @@ impl Session {
         if !matches!(self.phase, Phase::Silent) {
             return Err(OutOfTurn("start() is called once, before anything else"));
         }
-        if !self.backlog.is_empty() {
+        if !self.backlog.is_empty() && !self.config.settings.early_input {
             // Who talks before the banner is no mail server, and what it said is not run (HOSTILE 23).
             self.backlog.clear();
             return Ok(Some(
@@ -184,7 +184,7 @@ impl Session {
             }
             None => self.output.extend_from_slice(&self.config.banner.bytes),
         }
-        Ok(None)
+        Ok(self.resume())
     }
 
     /// Takes what was read. While an answer is owed, or before `start`, it only keeps it.
