@@ -49,6 +49,12 @@ def test_an_address_has_one_account_in_whatever_case(file: AccountFile) -> None:
         file.add(account("Joe"))
 
 
+def test_an_address_has_one_account_by_u_label_and_a_label(file: AccountFile) -> None:
+    file.add(Account.create("", "joe", "bücher.example", "secret", rounds=4))
+    with pytest.raises(ConfigurationError, match="has an account already"):
+        file.add(Account.create("", "JOE", "xn--bcher-kva.example", "secret", rounds=4))
+
+
 def test_a_new_password_takes_the_place_of_the_old_and_the_name_stays(file: AccountFile) -> None:
     file.add(account("joe", password="old", name="Joe"))
     file.replace(account("JOE", password="new"))

@@ -178,6 +178,23 @@ def test_a_fault_of_an_alias(file: Path, aliases: str, told: str) -> None:
     assert line.startswith(f"line 4: {told}")
 
 
+@pytest.mark.parametrize("other", ["B.org", "xn--bcher-kva.org"])
+def test_a_domain_in_two_spellings_is_told(file: Path, other: str) -> None:
+    text = f'hostname = "a.org"\n[domains."b.org"]\n[domains."bücher.org"]\n[domains."{other}"]'
+    assert faults(file, text) == [f"line 4: '{other}' is here twice, in another spelling: remove one"]
+
+
+def test_an_alias_in_two_spellings_is_told(file: Path) -> None:
+    text = 'hostname = "a.org"\n[domains."b.org".aliases]\ninfo = ["joe@c.org"]\nInfo = ["ann@c.org"]'
+    assert faults(file, text) == ["line 4: 'Info' is here twice, in another spelling: remove one"]
+
+
+def test_h74_a_loop_over_two_spellings_of_a_domain_is_told(file: Path) -> None:
+    text = 'hostname = "a.org"\n[domains."bücher.org".aliases]\ninfo = ["INFO@xn--bcher-kva.org"]'
+    (line,) = faults(file, text)
+    assert line.startswith("line 3: 'info' leads only back to itself")
+
+
 @pytest.mark.parametrize(
     ("limit", "told"),
     [

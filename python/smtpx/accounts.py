@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from smtpx._core import parse_mailbox
 from smtpx.environment import Account, Environment
 from smtpx.errors import AddressError, ConfigurationError
+from smtpx.folding import fold_address
 from smtpx.toml import Document
 
 if sys.platform != "win32":
@@ -134,7 +135,7 @@ class AccountFile:
             if not at:
                 document.fault((address,), f"'{address}' is no address: write [\"joe@example.org\"]")
             elif _key(address) in accounts:
-                document.fault((address,), f"'{address}' is here twice, in another case: remove one")
+                document.fault((address,), f"'{address}' is here twice, in another spelling: remove one")
             elif entry is not None:
                 accounts[_key(address)] = Account(entry.name, local, domain, entry.hash)
                 self._check_hash(document, accounts[_key(address)], address)
@@ -227,10 +228,9 @@ def _quoted(text: str) -> str:
 
 def _key(address: str) -> str:
     """Return what makes two spellings of an address one account."""
-    try:
-        return parse_mailbox(address).lower()
-    except AddressError:
-        return address.lower()
+    with contextlib.suppress(AddressError):
+        address = parse_mailbox(address)
+    return fold_address(address)
 
 
 class LiveEnvironment(Environment):

@@ -17,6 +17,7 @@ from smtpx import logs, systemd
 from smtpx.accounts import AccountFile, LiveEnvironment
 from smtpx.environment import Domain, Environment
 from smtpx.errors import ConfigurationError
+from smtpx.folding import fold_domain
 from smtpx.listener import PORTS, Listener, Service, bind
 from smtpx.local import LocalHandler
 from smtpx.server import Server
@@ -43,7 +44,7 @@ def build_domains(config: Config) -> Environment:
     primary = Domain(config.hostname)
     virtual = {}
     for name, settings in config.domains.items():
-        domain = primary if name.lower() == config.hostname.lower() else Domain(name)
+        domain = primary if fold_domain(name) == fold_domain(primary.name) else Domain(name)
         domain.aliases.update({local: list(members) for local, members in settings.aliases.items()})
         if domain is not primary:
             virtual[name] = domain

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping  # noqa: TC003 - its fields are read at run time
+from collections.abc import Callable, Iterable, Mapping  # noqa: TC003 - its fields are read at run time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from smtpx._core import parse_mailbox
 from smtpx.errors import AddressError, ConfigurationError
+from smtpx.folding import fold_address, fold_domain, fold_local
 from smtpx.limits import Limits
 from smtpx.listener import PORTS, Listener
 from smtpx.tls import server_context
@@ -107,8 +108,10 @@ def check_members(path: Path, config: Config, environment: Environment) -> None:
 
 def _check_names(document: Document, config: Config) -> None:
     _check_domain(document, ("hostname",), config.hostname)
+    _check_spellings(document, ("domains",), config.domains, fold_domain)
     for name, domain in config.domains.items():
         _check_domain(document, ("domains", name), name)
+        _check_spellings(document, ("domains", name, "aliases"), domain.aliases, fold_local)
         for local, members in domain.aliases.items():
             where: Where = ("domains", name, "aliases", local)
             _check_address(document, where, f"{local}@{name}", "the local part of an address")
@@ -118,15 +121,26 @@ def _check_names(document: Document, config: Config) -> None:
                 _check_address(document, (*where, index), member, 'an address, as "joe@example.org"')
 
 
+def _check_spellings(
+    document: Document, where: Where, names: Iterable[str], fold: Callable[[str], str]
+) -> None:
+    """Refuse what is one thing to the server and two to TOML: of those only the last would be there."""
+    seen: set[str] = set()
+    for name in names:
+        if fold(name) in seen:
+            document.fault((*where, name), f"'{name}' is here twice, in another spelling: remove one")
+        seen.add(fold(name))
+
+
 def _check_loops(document: Document, config: Config) -> None:
     aliases = {
-        f"{local}@{name}".lower(): [member.lower() for member in members]
+        fold_address(f"{local}@{name}"): [fold_address(member) for member in members]
         for name, domain in config.domains.items()
         for local, members in domain.aliases.items()
     }
     for name, domain in config.domains.items():
         for local in domain.aliases:
-            if domain.aliases[local] and not _ends(f"{local}@{name}".lower(), aliases):
+            if domain.aliases[local] and not _ends(fold_address(f"{local}@{name}"), aliases):
                 where: Where = ("domains", name, "aliases", local)
                 document.fault(
                     where, f"'{local}' leads only back to itself: name an address that is no alias"

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TYPE_CHECKING
 
 import bcrypt
-import idna
 
 from smtpx._core import parse_path
 from smtpx.errors import AddressError, ConfigurationError, InvalidCredential
+from smtpx.folding import Folded, fold_address, fold_domain, fold_local
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, MutableMapping
 
 __all__ = ["Account", "DKIMOptions", "Domain", "Environment", "Mailbox"]
 
-_T = TypeVar("_T")
 _ROUNDS = 12
 _MAX_PASSWORD = 72  # octets; bcrypt looks at no more
 
@@ -110,8 +110,8 @@ class Domain:
         _checked(f"postmaster@{name}")
         self.name = name
         self.dkim = dkim
-        self.accounts: MutableMapping[str, Account] = _Accounts(_fold_local)
-        self.aliases: MutableMapping[str, list[str]] = _Folded(_fold_local)
+        self.accounts: MutableMapping[str, Account] = _Accounts(fold_local)
+        self.aliases: MutableMapping[str, list[str]] = Folded(fold_local)
         self.add(Account("", "postmaster", name))
 
     @property
@@ -126,7 +126,7 @@ class Domain:
             ConfigurationError: it is an account of another domain.
 
         """
-        if _fold_domain(account.domain) != _fold_domain(self.name):
+        if fold_domain(account.domain) != fold_domain(self.name):
             raise ConfigurationError(
                 f"{account.short} is no account of {self.name}: add it to its own domain"
             )
@@ -140,7 +140,7 @@ class Domain:
             ConfigurationError: it is the postmaster, whom every domain has.
 
         """
-        if _fold_local(local) == "postmaster":
+        if fold_local(local) == "postmaster":
             raise ConfigurationError(f"{self.name} must keep its postmaster")
         del self.accounts[local]
 
@@ -165,11 +165,11 @@ class Environment:
 
     def __init__(self, primary_domain: Domain, virtual_domains: Mapping[str, Domain] | None = None) -> None:
         self.primary_domain = primary_domain
-        self.virtual_domains: MutableMapping[str, Domain] = _Folded(_fold_domain)
+        self.virtual_domains: MutableMapping[str, Domain] = Folded(fold_domain)
         for name, domain in (virtual_domains or {}).items():
-            if _fold_domain(name) != _fold_domain(domain.name):
+            if fold_domain(name) != fold_domain(domain.name):
                 raise ConfigurationError(f"virtual domain {name!r} is given the Domain {domain.name!r}")
-            if _fold_domain(name) == _fold_domain(primary_domain.name):
+            if fold_domain(name) == fold_domain(primary_domain.name):
                 raise ConfigurationError(
                     f"{name} is the primary domain already: take it out of virtual_domains"
                 )
@@ -187,7 +187,7 @@ class Environment:
     def domain_of(self, address: str) -> Domain | None:
         """Return the local domain of the address; None when it is somebody else's."""
         _, at, name = address.rpartition("@")
-        if not at or _fold_domain(name) == _fold_domain(self.primary_domain.name):
+        if not at or fold_domain(name) == fold_domain(self.primary_domain.name):
             return self.primary_domain
         return self.virtual_domains.get(name)
 
@@ -198,7 +198,7 @@ class Environment:
 
     def same(self, one: str, other: str) -> bool:
         """Tell whether two addresses name one mailbox: any case, U-label or A-label."""
-        return _fold(self.qualify(one)) == _fold(self.qualify(other))
+        return fold_address(self.qualify(one)) == fold_address(self.qualify(other))
 
     def expand(self, address: str) -> list[str]:
         """Return whom mail to the address goes to, each once: its alias followed to the end, or itself.
@@ -215,7 +215,7 @@ class Environment:
         waiting = [self.qualify(address)]
         while waiting:  # no recursion: aliases are as deep as somebody wrote them
             current = self.qualify(waiting.pop())
-            key = _fold(current)
+            key = fold_address(current)
             targets = self._alias(current)
             if targets is None or (key in seen and self.find(current) is not None):
                 members.setdefault(key, current)
@@ -261,68 +261,20 @@ class Environment:
         return sample[:7].encode() + b"." * 53
 
 
-class _Folded(MutableMapping[str, _T]):
-    """A dict whose keys are folded to what they mean."""
-
-    __slots__ = ("_fold", "_items")
-
-    def __init__(self, fold: Callable[[str], str]) -> None:
-        self._fold = fold
-        self._items: dict[str, _T] = {}
-
-    def __getitem__(self, key: str) -> _T:
-        return self._items[self._fold(key)]
-
-    def __setitem__(self, key: str, value: _T) -> None:
-        self._items[self._fold(key)] = value
-
-    def __delitem__(self, key: str) -> None:
-        del self._items[self._fold(key)]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._items)
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def __repr__(self) -> str:
-        return repr(self._items)
-
-
-class _Accounts(_Folded[Account]):
+class _Accounts(Folded[Account]):
     """The accounts of a domain, which never lose their postmaster (RFC 5321 4.5.1)."""
 
     __slots__ = ()
 
     def __delitem__(self, key: str) -> None:
-        if _fold_local(key) == "postmaster":
+        if fold_local(key) == "postmaster":
             raise ConfigurationError("a domain must keep its postmaster")
         super().__delitem__(key)
-
-
-def _fold_local(local: str) -> str:
-    # RFC 5321 leaves the case to us; RFC 6532 3.1 asks for NFC.
-    return local.lower() if local.isascii() else unicodedata.normalize("NFC", local).lower()
-
-
-def _fold_domain(name: str) -> str:
-    """Return the A-label form in lower case; what has none is its own form, and so equals nothing valid."""
-    if name.isascii():
-        return name.lower()
-    try:
-        return idna.encode(name, uts46=True).decode("ascii").lower()
-    except idna.IDNAError:
-        return name.lower()
 
 
 def _local(address: str) -> str:
     local, at, domain = address.rpartition("@")
     return local if at else domain
-
-
-def _fold(address: str) -> str:
-    local, _, domain = address.rpartition("@")
-    return f"{_fold_local(local)}@{_fold_domain(domain)}"
 
 
 def _checked(address: str) -> str:

@@ -1,0 +1,62 @@
+"""What makes two spellings of an address one: any case, any normal form, U-label or A-label."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterator, MutableMapping
+from typing import TypeVar
+
+import idna
+
+__all__ = ["Folded", "fold_address", "fold_domain", "fold_local"]
+
+_T = TypeVar("_T")
+
+
+def fold_local(local: str) -> str:
+    """Return the local part in lower case (RFC 5321 2.4 leaves that to us) and NFC (RFC 6532 3.1)."""
+    return local.lower() if local.isascii() else unicodedata.normalize("NFC", local).lower()
+
+
+def fold_domain(name: str) -> str:
+    """Return the A-label form in lower case; what has none is its own form, and so equals nothing valid."""
+    if name.isascii():
+        return name.lower()
+    try:
+        return idna.encode(name, uts46=True).decode("ascii").lower()
+    except idna.IDNAError:
+        return name.lower()
+
+
+def fold_address(address: str) -> str:
+    """Return what is the same for every spelling of the address."""
+    local, _, domain = address.rpartition("@")
+    return f"{fold_local(local)}@{fold_domain(domain)}"
+
+
+class Folded(MutableMapping[str, _T]):
+    """A dict whose keys are folded to what they mean."""
+
+    __slots__ = ("_fold", "_items")
+
+    def __init__(self, fold: Callable[[str], str]) -> None:
+        self._fold = fold
+        self._items: dict[str, _T] = {}
+
+    def __getitem__(self, key: str) -> _T:
+        return self._items[self._fold(key)]
+
+    def __setitem__(self, key: str, value: _T) -> None:
+        self._items[self._fold(key)] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self._items[self._fold(key)]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __repr__(self) -> str:
+        return repr(self._items)
