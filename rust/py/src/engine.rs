@@ -248,6 +248,7 @@ impl ServerEngine {
         self.0.owes_answer()
     }
 
+    /// Whether the session is over.
     #[getter]
     fn closed(&self) -> bool {
         self.0.closed()
@@ -259,6 +260,7 @@ impl ServerEngine {
         self.0.in_transaction()
     }
 
+    /// Whether the session is in TLS.
     #[getter]
     fn tls(&self) -> bool {
         self.0.tls()
@@ -276,6 +278,7 @@ impl ServerEngine {
         self.0.esmtp()
     }
 
+    /// Whether the client has logged in.
     #[getter]
     fn authenticated(&self) -> bool {
         self.0.authenticated()

@@ -101,16 +101,20 @@ impl Command {
         })
     }
 
+    /// The verb (`CommandKind`).
     #[getter]
     fn kind(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         convert::kind(py, self.verb)
     }
 
+    /// The path without its brackets (MAIL, RCPT), the name (HELO, EHLO), the mechanism in upper case (AUTH), the octets in
+    /// decimal (BDAT), else the rest of the line; "" for none (str).
     #[getter]
     fn arg(&self) -> &str {
         &self.text[..self.arg_end]
     }
 
+    /// The initial response of AUTH, as it came; "LAST" of BDAT; else "" (str).
     #[getter]
     fn param(&self) -> &str {
         &self.text[self.arg_end..self.param_end]
@@ -210,16 +214,19 @@ impl Response {
         Reply::new(code, lines).map(Self).map_err(|error| Refused::Response.error(py, &error))
     }
 
+    /// From 200 to 559 (int).
     #[getter]
     fn code(&self) -> u16 {
         self.0.code()
     }
 
+    /// The first line, without code and CRLF (str).
     #[getter]
     fn message(&self) -> &str {
         &self.0.lines()[0]
     }
 
+    /// The other lines (list of str).
     #[getter]
     fn body<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         PyList::new(py, &self.0.lines()[1..])
