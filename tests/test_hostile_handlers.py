@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -146,6 +147,75 @@ def test_h100_a_login_that_is_cancelled_is_a_temporary_failure(live_server: Live
     peer.command("NOOP", "250 2.0.0")
 
 
+def answering(hook: str, code: int, *, is_async: bool) -> Recorder:
+    """A Recorder of which one method answers with a code."""
+
+    def answer(*_: Any) -> Response:
+        return Response(code, "a text")
+
+    async def answer_later(*_: Any) -> Response:
+        await asyncio.sleep(0)
+        return Response(code, "a text")
+
+    made: Recorder = type("Answering", (Recorder,), {hook: answer_later if is_async else answer})()
+    return made
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["def", "async-def"])
+@pytest.mark.parametrize("hook", HOOKS)
+def test_h100_a_hooks_code_that_asks_for_more_does_not_reach_the_client(
+    live_server: LiveServers, caplog: pytest.LogCaptureFixture, hook: str, is_async: bool
+) -> None:
+    code = 334 if hook == "check_data" else 354
+    peer = live_server(answering(hook, code, is_async=is_async)).connect()
+    play(peer, HOOKS[hook])
+    peer.command(HOOKS[hook], "451 4.3.0")
+    assert f"answered {code} to {HOOKS[hook].split()[0]}: give None or 2yz to accept" in caplog.text
+    peer.command("NOOP", "250 2.0.0")
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["def", "async-def"])
+def test_h100_a_message_that_is_answered_with_a_code_that_asks_for_more_is_451(
+    live_server: LiveServers, caplog: pytest.LogCaptureFixture, is_async: bool
+) -> None:
+    peer = live_server(answering("serve_mail_tx", 354, is_async=is_async)).connect()
+    peer.open()
+    peer.message(b"one\r\n", "451 4.3.0")
+    assert "answered 354 to a message: give None or 2yz to accept" in caplog.text
+    peer.command("NOOP", "250 2.0.0")
+
+
+@pytest.mark.parametrize("code", [250, 354])
+def test_h100_a_banner_that_is_no_banner_lets_nobody_in(
+    live_server: LiveServers, caplog: pytest.LogCaptureFixture, code: int
+) -> None:
+    peer = live_server(answering("check_connect", code, is_async=False)).connect()
+    peer.expect("451 4.3.0")
+    peer.expect_close()
+    assert "give None or 220 to accept" in caplog.text
+
+
+@pytest.mark.parametrize("code", [250, 334])
+def test_h100_a_login_that_is_half_a_yes_is_a_temporary_failure(
+    live_server: LiveServers, caplog: pytest.LogCaptureFixture, code: int
+) -> None:
+    peer = live_server(answering("serve_auth", code, is_async=False), service="submissions").connect()
+    peer.expect("220")
+    peer.command("EHLO client.example", "250")
+    peer.command("AUTH PLAIN AGEAYg==", "454 4.7.0")
+    assert f"answered {code} to a login: give None or 235 to accept" in caplog.text
+    peer.command("MAIL FROM:<joe@example.org>", "530 5.7.0")
+
+
+@pytest.mark.parametrize("code", [250, 354])
+def test_data_that_is_accepted_in_either_way_is_asked_for(live_server: LiveServers, code: int) -> None:
+    live = live_server(answering("check_data", code, is_async=False))
+    peer = live.connect()
+    peer.open()
+    peer.message(b"one\r\n")
+    assert len(live.recorder.messages) == 1
+
+
 # Row 101: an async handler hangs.
 
 
@@ -159,6 +229,35 @@ def test_h101_a_hook_that_hangs_is_cancelled_and_the_session_goes_on(live_server
     assert handler.cancelled.wait(20)
     handler.where = ""
     peer.command("RCPT TO:<ann@example.org>", "250 2.1.5")
+
+
+class Stubborn(Recorder):
+    """Swallows its cancellation, and hangs on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cancelled = threading.Event()
+
+    async def check_rcpt(self, session: smtpx.Session, recipient: str, params: dict[str, str]) -> None:  # type: ignore[override]
+        if self.cancelled.is_set():
+            return
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            await asyncio.Event().wait()
+
+
+def test_h101_a_hook_that_swallows_its_cancellation_is_not_waited_for(live_server: LiveServers) -> None:
+    handler = Stubborn()
+    peer = live_server(handler, limits={"hook_timeout": 0.1}).connect()
+    peer.expect("220")
+    peer.command("EHLO client.example", "250")
+    peer.command("MAIL FROM:<joe@example.org>", "250 2.1.0")
+    peer.command("RCPT TO:<ann@example.org>", "451 4.3.0")
+    assert handler.cancelled.wait(20)
+    peer.command("RCPT TO:<ann@example.org>", "250 2.1.5")
+    peer.message(b"one\r\n")
 
 
 def test_h101_a_message_handler_that_hangs_is_cancelled_and_the_session_goes_on(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import smtplib
+import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import smtpx
-from smtpx import Response
+from smtpx import Listener, Response
+from smtpx.connection import Connection
 
 from tests.client import CONTENT, LOOPBACK, Client, in_thread, submit
 from tests.recorder import JOE, Recorder
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from tests.client import Run
+    from tests.live import Certificate
 
 
 def test_message_of_smtplib_reaches_the_handler_with_its_envelope(run: Run) -> None:
@@ -220,6 +223,69 @@ async def test_one_line_a_session_and_one_a_message_is_logged(caplog: pytest.Log
     assert (session["event"], session["helo"], session["service"]) == ("session", "me.example", "smtp")
     assert (session["messages"], session["errors"], session["reason"]) == (1, 1, "quit")
     assert session["session"] == message["session"]
+
+
+def test_what_is_accepted_sends_each_reply_at_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nagle's algorithm would hold a reply behind one that is not acknowledged, for 40 ms."""
+    delays: list[bool] = []
+
+    def accepted(connection: Connection, transport: asyncio.BaseTransport) -> None:
+        sock = transport.get_extra_info("socket")
+        delays.append(not sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        made(connection, transport)
+
+    made = Connection.connection_made
+    monkeypatch.setattr(Connection, "connection_made", accepted)
+
+    async def main() -> None:
+        async with smtpx.Server(handler=Recorder(), listeners=[LOOPBACK]) as server:
+            client = await Client.to(server)
+            await client.reply()
+            await client.close()
+
+    run(main())
+    assert delays == [False]
+
+
+def test_failed_logins_are_in_the_log(
+    certificate: Certificate, environment: smtpx.Environment, run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        server = smtpx.Server(environment, Recorder(), [Listener("submissions", "127.0.0.1", 0)])
+        server.load_certificate(certificate.path, certificate.key)
+        async with server:
+            client = await Client.to(server, ssl=certificate.client, server_hostname="localhost")
+            await client.reply()
+            await client.ask("EHLO me.example")
+            for _ in range(2):
+                assert (await client.ask("AUTH PLAIN AGpvZQB3cm9uZw==")).startswith("535")
+            assert (await client.ask("QUIT")).startswith("221")
+            client.writer.transport.abort()
+
+    with caplog.at_level(logging.INFO, "smtpx"):
+        run(main())
+    (session,) = (vars(record) for record in caplog.records if record.name == "smtpx.session")
+    assert (session["auth_failures"], session["errors"], session["user"]) == (2, 0, None)
+
+
+def test_no_two_servers_of_a_process_name_their_sessions_alike(run: Run) -> None:
+    """As at a reload, when the old one's sessions go on beside the new one's."""
+    seen: list[str] = []
+
+    class Handler(smtpx.Handler):
+        def check_connect(self, session: smtpx.Session) -> None:
+            seen.append(session.id)
+
+    async def main() -> None:
+        old, new = (smtpx.Server(handler=Handler(), listeners=[LOOPBACK]) for _ in range(2))
+        async with old, new:
+            for server in (old, new, old, new):
+                client = await Client.to(server)
+                await client.reply()
+                await client.close()
+
+    run(main())
+    assert len(seen) == len(set(seen)) == 4
 
 
 async def test_server_given_a_class_for_a_handler_says_so() -> None:

@@ -136,6 +136,35 @@ def test_new_certificate_is_used_from_the_next_handshake_on(
     run(main())
 
 
+def test_the_first_certificate_of_a_server_that_runs_has_starttls_offered(
+    run: Run, certificate: Certificate
+) -> None:
+    async def offers(client: Client) -> bool:
+        client.writer.write(b"EHLO me.example\r\n")
+        lines = b""
+        while b"250 " not in lines:
+            lines += await client.reader.read(1000)
+        return b"-STARTTLS\r\n" in lines
+
+    async def main() -> None:
+        async with smtpx.Server(handler=Recorder(), listeners=[LOOPBACK]) as server:
+            old = await Client.to(server)
+            assert (await old.reply()).startswith("220")
+            server.load_certificate(certificate.path, certificate.key)
+            new = await Client.to(server)
+            assert (await new.reply()).startswith("220")
+            assert await offers(new)
+            assert (await new.ask("STARTTLS")).startswith("220")
+            await new.writer.start_tls(certificate.client, server_hostname="localhost")
+            assert (await new.ask("NOOP")).startswith("250")
+            assert not await offers(old)  # it goes on as it began
+            assert (await old.ask("STARTTLS")).startswith("502")
+            new.writer.transport.abort()
+            await old.close()
+
+    run(main())
+
+
 def test_context_without_a_certificate_answers_starttls_with_454(run: Run) -> None:
     async def main() -> None:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

@@ -8,7 +8,8 @@ import logging
 import sys
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from smtpx.desk import FAILED, Reply, checked
+from smtpx.answers import checked
+from smtpx.desk import FAILED, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

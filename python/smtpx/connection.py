@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
 from smtpx import answering, handshake
 from smtpx._core import CloseEvent, MessageEvent, Response, ServerEngine
+from smtpx.answers import fitting
 from smtpx.deadlines import Deadlines
-from smtpx.desk import FAILED, UPGRADE, Conversation, Reply, Upgrade, checked
+from smtpx.desk import FAILED, UPGRADE, Conversation, Reply, Upgrade
 from smtpx.early import has_spoken
 from smtpx.sasl import Challenge
 
@@ -284,7 +285,7 @@ class Connection(asyncio.Protocol):
     def _pursue_told(self, answer: Reply) -> None:
         try:
             step = self._tell(answer, b"")
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             answering.log_failure(self.session, error)
             step = self._tell(FAILED, b"")
         if step is not None:
@@ -301,7 +302,7 @@ class Connection(asyncio.Protocol):
         if isinstance(answer, Challenge):
             event, more = engine.challenge(answer.data)
         else:
-            response = checked(answer)
+            response = fitting(answer, asked)
             if asked is None:
                 event, more = engine.start(response)
             else:

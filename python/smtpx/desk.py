@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from smtpx._core import (
@@ -20,6 +21,7 @@ from smtpx._core import (
     ServerEngine,
     decode_xtext,
 )
+from smtpx.answers import login
 from smtpx.errors import InvalidCredential, SMTPError
 from smtpx.extension import ExtensionLike, extension_line, extension_parameters, extension_refusal
 from smtpx.handler import Answer, Handler
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from smtpx.listener import Listener
     from smtpx.session import Session
 
-__all__ = ["FAILED", "UPGRADE", "Conversation", "Desk", "Reply", "Upgrade", "checked"]
+__all__ = ["FAILED", "UPGRADE", "Conversation", "Desk", "Reply", "Upgrade"]
 
 log = logging.getLogger("smtpx.handler")
 message_log = logging.getLogger("smtpx.message")
@@ -110,10 +112,10 @@ class Desk:
         if self.extensions:
             decide |= CommandKind.RCPT
         parameters = [keyword for extension in self.extensions for keyword in extension_parameters(extension)]
-        self.config = EngineConfig(
+        self._configured = partial(
+            EngineConfig,
             hostname,
             decide=decide,
-            starttls=tls and self.service != "submissions",
             tls_required=submission,
             auth_required=submission,
             mechanisms=[mechanism.name for mechanism in Mechanism] if submission else [],
@@ -133,6 +135,13 @@ class Desk:
             max_refused_recipients=limits.refused_recipients,
             max_auth_failures=limits.auth_failures,
         )
+        self.config = self._configured()
+        if tls:
+            self.offer_starttls()
+
+    def offer_starttls(self) -> None:
+        """Have the sessions that begin from now on offer it: there is a certificate."""
+        self.config = self._configured(starttls=self.service != "submissions")
 
     @property
     def environment(self) -> Environment | None:
@@ -300,7 +309,7 @@ class Conversation:
             answer = desk.handler.serve_auth(self.session, username, password)
             if answer is not None and not isinstance(answer, Response):
                 answer = await answer
-            return checked(answer) or _LOGGED_IN
+            return login(answer)
         if desk.environment is None:
             raise InvalidCredential
         # bcrypt takes a tenth of a second and more: on a thread, and few at once, so that guessing passwords
@@ -308,15 +317,3 @@ class Conversation:
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(desk.executor, desk.environment.authenticate, username, password)
         return _LOGGED_IN
-
-
-def checked(answer: object) -> Response | None:
-    """Check what a handler gave back.
-
-    Raises:
-        TypeError: it is neither a Response nor None; the handler's fault, answered 451.
-
-    """
-    if answer is None or isinstance(answer, Response):
-        return answer
-    raise TypeError(f"a handler answers a Response or None, not {type(answer).__name__}")

@@ -30,8 +30,9 @@ class Handler:
     cancelled after 60 s, ``serve_mail_tx`` after 300 s (both are fields of ``Limits``).
 
     The ``check_`` methods return None to accept or a `Response` to refuse. A method that raises, or is
-    cancelled by its timeout, is answered 451 4.3.0; the text of the exception goes to the log, never to
-    the client. A method that is not overridden costs nothing: the engine answers by itself.
+    cancelled by its timeout, or answers with a code that means something else to the client, as 354 to
+    RCPT, is answered 451 4.3.0; the text of the exception goes to the log, never to the client. A method
+    that is not overridden costs nothing: the engine answers by itself.
 
     Addresses come without brackets; "" is the null reverse-path, and "Postmaster" the one recipient without
     a domain (RFC 5321 4.5.1). Parameters have upper-case keys, the values as sent (xtext not decoded), ""

@@ -34,8 +34,8 @@ class Listener:
         path: a unix socket instead of host and port.
         bare_newline: what becomes of a message with a bare CR or LF: "reject", or "normalize" to CRLF. None
             is "reject" for smtp, where the clients are servers, and "normalize" for the submissions.
-        early_input: "accept" takes what comes before our banner, and content before our 354, from scripts that
-            do not wait for them.
+        early_input: "accept" takes what comes before our banner, and content before our 354, from scripts
+            that do not wait for them.
         strict: refuse the lenient forms of paths, as in ``MAIL FROM: <a@b.org>``.
 
     Raises:

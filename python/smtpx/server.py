@@ -113,6 +113,7 @@ class Server:
         self._tls = tls
         self._tls_usable = tls is not None and tls_context.usable(tls)
         self._servers: list[asyncio.Server] = []
+        self._desks: list[Desk] = []
         self._paths: list[Path] = []
         self._connections: set[Connection] = set()
         self._addresses: Counter[str] = Counter()
@@ -141,7 +142,7 @@ class Server:
     ) -> None:
         """Use this certificate (PEM) from the next handshake on; at any time, also while running.
 
-        STARTTLS is offered by listeners that were started with a certificate.
+        With the first one, sessions that begin from then on are offered STARTTLS.
 
         Raises:
             ConfigurationError: it cannot be used; the one before stays in use.
@@ -149,6 +150,8 @@ class Server:
         """
         context = tls_context.server_context(cert, key)
         self._tls, self._tls_usable = context, True
+        for desk in self._desks:
+            desk.offer_starttls()
 
     async def start(self) -> None:
         """Listen, and return.
@@ -175,8 +178,9 @@ class Server:
             if self._storage is not None:
                 await self._storage.open()
             self.listeners = [_located(listener, socks[0]) for listener, socks in bound]
-            for listener, socks in bound:
-                desk = self._desk(listener, self._executor)
+            executor = self._executor
+            self._desks = [self._desk(listener, executor) for listener, _ in bound]
+            for desk, (_, socks) in zip(self._desks, bound, strict=True):
                 for sock in socks:
                     await self._listen(loop, desk, sock)
         except BaseException:
