@@ -158,7 +158,7 @@ def test_port_25_takes_mail_from_anybody(handler: LocalHandler) -> None:
 def test_h92_a_message_that_would_take_of_the_reserve_is_refused_at_mail(
     environment: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: str, answer: str
 ) -> None:
-    monkeypatch.setattr("smtpx.storage.local.free_space", lambda _: 11_000)
+    monkeypatch.setattr("smtpx.storage.room.free_space", lambda _: 11_000)
     handler = LocalHandler(environment, LocalStorage(tmp_path, reserve=10_000))
     assert code(handler.check_mail(session(), "a@b.org", {"SIZE": size} if size else {})) == answer
 

@@ -214,6 +214,7 @@ LAYERS = [
     "smtpx.storage.base",
     "smtpx.storage.entry",
     "smtpx.storage.spool",
+    "smtpx.storage.room",
     "smtpx.storage.local",
     "smtpx.storage",
     "smtpx.local",

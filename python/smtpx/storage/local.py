@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Self, TypeAlias
 from smtpx.errors import StorageError, StorageFull
 from smtpx.mail import new_id
 from smtpx.storage.entry import encode_envelope
-from smtpx.storage.spool import Spool, free_space
+from smtpx.storage.room import FreeSpace
+from smtpx.storage.spool import Spool
 
 if TYPE_CHECKING:
     import os
@@ -52,6 +53,7 @@ class LocalStorage:
     def __init__(self, directory: str | os.PathLike[str] = _DIRECTORY, *, reserve: int = 100 * _MIB) -> None:
         self.directory = Path(directory or _DIRECTORY)
         self.reserve = reserve
+        self._free = FreeSpace(self.directory)
         self._spool: Spool | None = None
         self._closed = False
         self._thread: threading.Thread | None = None
@@ -88,13 +90,13 @@ class LocalStorage:
         await self.close()
 
     def has_room(self, octets: int = 0) -> bool:
-        """Tell whether a message of so many octets leaves the reserve untouched.
+        """Tell whether a message of so many octets left the reserve untouched, a second ago.
 
         Raises:
             StorageError: the directory is missing.
 
         """
-        return free_space(self.directory) - octets >= self.reserve
+        return self._free.lately() - octets >= self.reserve
 
     async def mail_save(self, mail: MailTx) -> None:
         """See `Storage.mail_save`."""
@@ -104,7 +106,7 @@ class LocalStorage:
         id, envelope, content = mail.id, encode_envelope(mail), mail.data
 
         def write(spool: Spool) -> None:
-            if not self.has_room(len(content)):
+            if self._free.now() - len(content) < self.reserve:
                 raise StorageFull(f"less than {self.reserve} octets would be left free on {self.directory}")
             spool.write(id, envelope, content)
 
