@@ -290,6 +290,31 @@ def test_starttls_that_the_driver_refuses_goes_on_in_plain_text() -> None:
     assert output.startswith(b"250 2.1.0")
 
 
+# What is printed of events
+
+
+def test_the_repr_of_an_event_says_what_it_is_about() -> None:
+    _, event = decided(CommandKind.MAIL, b"MAIL FROM:<a@example.net> SIZE=9\r\n", HELLO)
+    assert repr(event) == f"<CommandEvent {event.command!r} default={event.default!r}>"
+    assert "a@example.net" in repr(event)
+    error, _ = begun(decide_errors=True).receive_data(b"XYZZY\r\n")
+    assert isinstance(error, ErrorEvent)
+    assert repr(error) == f"<ErrorEvent b'XYZZY' default={error.default!r}>"
+    close, _ = begun().receive_data(b"QUIT\r\n")
+    assert repr(close) == '<CloseEvent "quit">'
+
+
+def test_the_repr_of_an_event_shows_no_password_and_no_content() -> None:
+    engine = begun(mechanisms=["PLAIN"], tls=True)
+    engine.receive_data(HELLO)
+    auth, _ = engine.receive_data(b"AUTH PLAIN AGpvZQBzZWNyZXQ=\r\n")
+    assert repr(auth) == "<AuthEvent PLAIN begins>"
+    engine = begun()
+    engine.receive_data(OPENING + b"DATA\r\n")
+    message, _ = engine.receive_data(b"secret\r\n.\r\n")
+    assert repr(message) == "<MessageEvent from 'a@example.net' to 1 recipients, 8 octets>"
+
+
 # Out of turn
 
 

@@ -25,6 +25,14 @@ pub struct CommandEvent {
     default: Py<Response>,
 }
 
+#[pymethods]
+impl CommandEvent {
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        let (command, default) = (self.command.bind(py).repr()?, self.default.bind(py).repr()?);
+        Ok(format!("<CommandEvent {command} default={default}>"))
+    }
+}
+
 /// A step of AUTH (RFC 4954 4): the command itself, or the client's answer to a challenge.
 ///
 /// Answered by `challenge(octets)`, or by `reply(response)`: 235 logs in, 535 is a failed login and counted as one,
@@ -41,6 +49,15 @@ pub struct AuthEvent {
     /// sends the first challenge. An initial response of "=" is b"".
     #[pyo3(get)]
     response: Option<Py<PyBytes>>,
+}
+
+#[pymethods]
+impl AuthEvent {
+    /// Never the response: reprs end in logs.
+    fn __repr__(&self) -> String {
+        let step = if self.initial { "begins" } else { "goes on" };
+        format!("<AuthEvent {} {step}>", self.mechanism)
+    }
 }
 
 /// A whole message with its envelope.
@@ -67,6 +84,16 @@ pub struct MessageEvent {
     data: Py<PyBytes>,
 }
 
+#[pymethods]
+impl MessageEvent {
+    /// Never the content: reprs end in logs.
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        let mail_from = self.mail_from.bind(py).repr()?;
+        let (recipients, octets) = (self.recipients.bind(py).len(), self.data.bind(py).as_bytes().len());
+        Ok(format!("<MessageEvent from {mail_from} to {recipients} recipients, {octets} octets>"))
+    }
+}
+
 /// A line that the engine refuses by itself, told where `decide_errors` is set.
 ///
 /// `reply()` sends the default, `reply(response)` another wording; refused it is either way.
@@ -79,6 +106,14 @@ pub struct ErrorEvent {
     /// The reply that `reply()` sends (`Response`).
     #[pyo3(get)]
     default: Py<Response>,
+}
+
+#[pymethods]
+impl ErrorEvent {
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        let (line, default) = (self.line.bind(py).repr()?, self.default.bind(py).repr()?);
+        Ok(format!("<ErrorEvent {line} default={default}>"))
+    }
 }
 
 /// Send the output, then close the connection. It owes no answer.
@@ -104,6 +139,13 @@ pub struct CloseEvent {
     /// "too many failed logins"    `max_auth_failures`
     #[pyo3(get)]
     reason: &'static str,
+}
+
+#[pymethods]
+impl CloseEvent {
+    fn __repr__(&self) -> String {
+        format!("<CloseEvent {:?}>", self.reason)
+    }
 }
 
 pub fn to_python(py: Python<'_>, event: Event) -> PyResult<Py<PyAny>> {
