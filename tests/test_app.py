@@ -284,7 +284,9 @@ def test_h96_a_spool_that_is_missing_is_told(stopped: Site) -> None:
 
 
 def test_h97_two_servers_on_one_spool(site: Site) -> None:
-    assert "is in use by process" in failure(site)
+    told = failure(site)
+    assert told.startswith("error: the spool directory ")
+    assert "is in use by process" in told
     site.log_in()
 
 

@@ -45,3 +45,14 @@ def test_key_of_another_certificate_is_an_error_that_names_both_files(
 def test_file_that_is_missing_is_an_error_that_says_so(tmp_path: Path) -> None:
     with pytest.raises(smtpx.ConfigurationError, match="No such file"):
         server_context(tmp_path / "none.pem")
+
+
+def test_file_that_may_not_be_read_is_told_with_the_mend(
+    certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", denied)
+    with pytest.raises(smtpx.ConfigurationError, match="Permission denied; let this user read them"):
+        server_context(certificate.path, certificate.key)

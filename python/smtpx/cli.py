@@ -48,7 +48,10 @@ def _told() -> Iterator[None]:
         yield
     except SMTPError as error:
         console = Console(stderr=True)
-        for line in str(error).splitlines():
+        told = (error.strerror if isinstance(error, OSError) else None) or str(
+            error
+        )  # no "[Errno 1]" in front
+        for line in told.splitlines():
             console.print(Text.assemble(("error: ", "bold red"), line), soft_wrap=True)
         raise typer.Exit(1) from None
 

@@ -27,10 +27,10 @@ def server_context(cert: str | os.PathLike[str], key: str | os.PathLike[str] | N
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         pair = os.fspath(cert) if key is None else f"{os.fspath(cert)} with key {os.fspath(key)}"
         reason = error.strerror or error if isinstance(error, OSError) else error
-        raise ConfigurationError(
-            f"cannot use certificate {pair}: {reason};"
-            " give a PEM chain and the unencrypted key that belongs to it"
-        ) from error
+        mend = "give a PEM chain and the unencrypted key that belongs to it"
+        if isinstance(error, PermissionError):
+            mend = "let this user read them (chown, chmod), or run as the user whose they are"
+        raise ConfigurationError(f"cannot use certificate {pair}: {reason}; {mend}") from error
     return context
 
 
