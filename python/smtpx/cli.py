@@ -48,10 +48,8 @@ def _told() -> Iterator[None]:
         yield
     except SMTPError as error:
         console = Console(stderr=True)
-        told = (error.strerror if isinstance(error, OSError) else None) or str(
-            error
-        )  # no "[Errno 1]" in front
-        for line in told.splitlines():
+        words = error.strerror if isinstance(error, OSError) else None  # without "[Errno 1]" in front
+        for line in (words or str(error)).splitlines():
             console.print(Text.assemble(("error: ", "bold red"), line), soft_wrap=True)
         raise typer.Exit(1) from None
 
