@@ -229,6 +229,20 @@ def test_virtual_domains_that_contradict_are_refused(names: tuple[str, str]) -> 
         Environment(Domain("example.org"), {names[0]: Domain(names[1])})
 
 
+def test_a_domain_is_added_under_its_own_name_only(environment: Environment) -> None:
+    environment.virtual_domains["XN--BCHER-KVA.net"] = Domain("bücher.net")
+    with pytest.raises(ConfigurationError, match=r"virtual domain 'a\.org' is given the Domain 'b\.org'"):
+        environment.virtual_domains["a.org"] = Domain("b.org")
+    assert "a.org" not in environment.virtual_domains
+
+
+def test_an_account_is_put_under_its_own_local_part_only() -> None:
+    domain = Domain("example.org")
+    domain.accounts["JOE"] = account("joe")
+    with pytest.raises(ConfigurationError, match="local part 'ann' is given the account joe@"):
+        domain.accounts["ann"] = account("joe")
+
+
 @given(st.text(max_size=40))
 def test_no_text_makes_a_lookup_raise(text: str) -> None:
     environment = Environment(Domain("example.org"))

@@ -140,8 +140,6 @@ class Domain:
             ConfigurationError: it is the postmaster, whom every domain has.
 
         """
-        if fold_local(local) == "postmaster":
-            raise ConfigurationError(f"{self.name} must keep its postmaster")
         del self.accounts[local]
 
     def __repr__(self) -> str:
@@ -165,10 +163,8 @@ class Environment:
 
     def __init__(self, primary_domain: Domain, virtual_domains: Mapping[str, Domain] | None = None) -> None:
         self.primary_domain = primary_domain
-        self.virtual_domains: MutableMapping[str, Domain] = Folded(fold_domain)
+        self.virtual_domains: MutableMapping[str, Domain] = _Domains(fold_domain)
         for name, domain in (virtual_domains or {}).items():
-            if fold_domain(name) != fold_domain(domain.name):
-                raise ConfigurationError(f"virtual domain {name!r} is given the Domain {domain.name!r}")
             if fold_domain(name) == fold_domain(primary_domain.name):
                 raise ConfigurationError(
                     f"{name} is the primary domain already: take it out of virtual_domains"
@@ -261,10 +257,26 @@ class Environment:
         return sample[:7].encode() + b"." * 53
 
 
-class _Accounts(Folded[Account]):
-    """The accounts of a domain, which never lose their postmaster (RFC 5321 4.5.1)."""
+class _Domains(Folded[Domain]):
+    """Domains, each under its own name."""
 
     __slots__ = ()
+
+    def __setitem__(self, key: str, value: Domain) -> None:
+        if fold_domain(key) != fold_domain(value.name):
+            raise ConfigurationError(f"virtual domain {key!r} is given the Domain {value.name!r}")
+        super().__setitem__(key, value)
+
+
+class _Accounts(Folded[Account]):
+    """The accounts of a domain, each under its local part; the postmaster stays (RFC 5321 4.5.1)."""
+
+    __slots__ = ()
+
+    def __setitem__(self, key: str, value: Account) -> None:
+        if fold_local(key) != fold_local(value.local):
+            raise ConfigurationError(f"local part {key!r} is given the account {value.short}")
+        super().__setitem__(key, value)
 
     def __delitem__(self, key: str) -> None:
         if fold_local(key) == "postmaster":
