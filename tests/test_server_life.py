@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import sys
 from typing import TYPE_CHECKING, Any
@@ -189,6 +190,32 @@ def test_stop_may_be_called_twice_at_once(run: Run) -> None:
         await asyncio.gather(*stops)
         await client.close()
         await server.stop()
+
+    run(main())
+
+
+def test_stop_is_not_held_up_by_clients_that_arrive_while_it_begins(run: Run) -> None:
+    """A loop may have accepted one that the server hears of only after it has said 421 to all the others."""
+
+    async def arrive(server: smtpx.Server) -> str:
+        with contextlib.suppress(ConnectionError):  # some the system had not handed over yet
+            client = await Client.to(server)
+            said = (await client.reader.read()).decode()
+            await client.close()
+            return said
+        return ""
+
+    async def main() -> None:
+        said = set()
+        for turns in range(20):
+            server = smtpx.Server(handler=Recorder(), listeners=[LOOPBACK])
+            await server.start()
+            arriving = [asyncio.ensure_future(arrive(server)) for _ in range(8)]
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await server.stop(grace=600)
+            said |= {line[:9] for text in await asyncio.gather(*arriving) for line in text.splitlines()[-1:]}
+        assert said == {"421 4.3.2"}
 
     run(main())
 

@@ -7,7 +7,7 @@ the desk's.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, cast
 
 from smtpx import answering, handshake
 from smtpx._core import CloseEvent, MessageEvent, Response, ServerEngine
@@ -30,15 +30,15 @@ Asked: TypeAlias = "CommandEvent | AuthEvent | MessageEvent | ErrorEvent | None"
 Event: TypeAlias = "CommandEvent | AuthEvent | MessageEvent | ErrorEvent | CloseEvent"
 Step: TypeAlias = "tuple[Event | None, bytes]"
 
-__all__ = ["Connection", "Owner"]
+__all__ = ["STOPPING", "Connection", "Owner"]
+
+STOPPING: Final = Response(421, "4.3.2 Service shutting down, closing the connection")
 
 _BACKLOG = 64 << 10  # octets behind an unanswered event before reading stops
 _HEARD_OUT = 1 << 20  # octets read and dropped behind our last reply
 _AT_ONCE = (Response, Challenge, Upgrade)
 
 _TIMED_OUT = Response(421, "4.4.2 Timeout, closing the connection")
-_STOPPING = Response(421, "4.3.2 Service shutting down, closing the connection")
-_OVERLOADED = Response(421, "4.7.0 Too many connections, try again later")
 
 
 class Owner(Protocol):
@@ -51,8 +51,8 @@ class Owner(Protocol):
         """The context for the next handshake."""
         ...
 
-    def admit(self, connection: Connection, peer: Peer, service: str) -> Session | None:
-        """Count the connection in; None when it is one too many."""
+    def admit(self, connection: Connection, peer: Peer, service: str) -> Session | Response:
+        """Count the connection in, or refuse it."""
         ...
 
     def dismiss(self, connection: Connection) -> None:
@@ -117,14 +117,14 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         peer = tuple(peer[:2]) if isinstance(peer, tuple) else _path(peer)
-        session = self._owner.admit(self, peer, self._desk.service)
-        if session is None:
+        admitted = self._owner.admit(self, peer, self._desk.service)
+        if isinstance(admitted, Response):
             self._ended = True
             if self._desk.service != "submissions":  # whose clients read no clear text
-                self._transport.write(bytes(_OVERLOADED))
+                self._transport.write(bytes(admitted))
             self._transport.close()
             return
-        self.session = session
+        self.session = admitted
         self._transport.set_write_buffer_limits(high=self._limits.write_buffer)
         if self._desk.service == "submissions":
             self._timer = self._loop.call_later(self._limits.handshake_timeout, self._tick)
@@ -430,7 +430,7 @@ class Connection(asyncio.Protocol):
             self.reason = self.reason or "stopping"
             self._transport.abort()
         else:
-            self._cut(_STOPPING, "stopping")
+            self._cut(STOPPING, "stopping")
 
     def abort(self) -> None:
         """Drop the connection with what it still had to send."""
@@ -440,7 +440,7 @@ class Connection(asyncio.Protocol):
         if self._ended or self._answering is not None or self.conversation is None:
             return
         if not self.conversation.engine.in_transaction:
-            self._cut(_STOPPING, "stopping")
+            self._cut(STOPPING, "stopping")
 
     def _drop(self, data: bytes) -> Step:
         """Hear out a client that was answered for the last time, but not for ever (HOSTILE 17)."""

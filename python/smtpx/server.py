@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from smtpx import tls as tls_context
-from smtpx.connection import Connection
+from smtpx._core import Response
+from smtpx.connection import STOPPING, Connection
 from smtpx.desk import Desk
 from smtpx.errors import ConfigurationError
 from smtpx.limits import Limits
@@ -42,6 +43,7 @@ session_log = logging.getLogger("smtpx.session")
 
 _session_ids = itertools.count(1)  # of all servers, so that the log never names two sessions alike
 _INTERNET = (socket.AF_INET, socket.AF_INET6)
+_OVERLOADED = Response(421, "4.7.0 Too many connections, try again later")
 _GRACE = 30.0  # seconds that stop() gives to what is in flight
 _LAST_WORDS = 5.0  # and to the last replies after that
 
@@ -121,6 +123,7 @@ class Server:
         self._empty = asyncio.Event()
         self._stopping = asyncio.Lock()
         self._stopped: asyncio.Event | None = None
+        self._draining = False
 
     @property
     def hostname(self) -> str:
@@ -175,6 +178,7 @@ class Server:
             self._executor = ThreadPoolExecutor(self.limits.password_checks, "smtpx-password")
             self._stopped, self._empty, self._stopping = asyncio.Event(), asyncio.Event(), asyncio.Lock()
             self._empty.set()
+            self._draining = False
             if self._storage is not None:
                 await self._storage.open()
             self.listeners = [_located(listener, socks[0]) for listener, socks in bound]
@@ -251,6 +255,7 @@ class Server:
 
     async def _stop(self, stopped: asyncio.Event, grace: float) -> None:
         await self.stop_listening()
+        self._draining = True
         for connection in list(self._connections):
             connection.drain()
         await self._end_connections(grace)
@@ -313,14 +318,16 @@ class Server:
 
     # -- what a connection asks of its owner
 
-    def admit(self, connection: Connection, peer: Peer, service: str) -> Session | None:
-        """Count the connection in; None when it is one too many."""
+    def admit(self, connection: Connection, peer: Peer, service: str) -> Session | Response:
+        """Count the connection in, or refuse it: it is one too many, or was on its way when we stopped."""
+        if self._draining:
+            return STOPPING
         address = peer[0] if isinstance(peer, tuple) else None
         limits = self.limits
         crowded = address is not None and self._addresses[address] >= limits.connections_per_address
-        if crowded or len(self._connections) >= limits.connections or self._stopped is None:
+        if crowded or len(self._connections) >= limits.connections:
             self.counters.refused += 1
-            return None
+            return _OVERLOADED
         if address is not None:
             self._addresses[address] += 1
         self.counters.connections += 1
