@@ -138,3 +138,10 @@ def test_xtext_goes_both_ways(text: str, value: str) -> None:
 def test_text_where_octets_are_due_is_a_type_error() -> None:
     with pytest.raises(TypeError):
         smtpx.dot_stuff("text")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["max_line", "max_reply"])
+@pytest.mark.parametrize("value", [0, -1, 1 << 64])
+def test_a_limit_of_the_decoder_is_1_or_more(name: str, value: int) -> None:
+    with pytest.raises(smtpx.ConfigurationError, match=f"^{name}: {value}: write a number from 1"):
+        smtpx.ResponseDecoder(**{name: value})

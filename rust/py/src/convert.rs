@@ -86,6 +86,15 @@ impl Refused {
     }
 }
 
+/// A limit of 0 would refuse everything, and SIZE 0 would promise that there is none (RFC 1870 4).
+pub fn limit<T: TryFrom<i128>>(py: Python<'_>, name: &str, value: i128) -> PyResult<T> {
+    let fits = T::try_from(value).ok().filter(|_| value > 0);
+    fits.ok_or_else(|| {
+        let message = format!("{name}: {value}: write a number from 1 to {}", u32::MAX);
+        Refused::Configuration.message(py, &message)
+    })
+}
+
 static KINDS: PyOnceLock<Vec<Py<PyAny>>> = PyOnceLock::new();
 
 /// The member of `smtpx.status.CommandKind`, which is where Python keeps the numbers, for a verb's bit.

@@ -9,7 +9,7 @@ use smtpx_core::data::Newlines;
 use smtpx_core::session::config::{BadSetting, Config, Limits, Settings};
 use smtpx_core::session::{Event, OutOfTurn, Session};
 
-use crate::convert::{Octets, Refused};
+use crate::convert::{Octets, Refused, limit};
 use crate::events;
 use crate::parsers::WORTH_DETACHING;
 use crate::values::Response;
@@ -109,14 +109,14 @@ impl EngineConfig {
             }
         };
         let limits = Limits {
-            message_size: limit("max_message_size", max_message_size).map_err(refused)?,
-            recipients: limit("max_recipients", max_recipients).map_err(refused)?,
-            command_line: limit("max_command_line", max_command_line).map_err(refused)?,
-            auth_line: limit("max_auth_line", max_auth_line).map_err(refused)?,
-            errors: limit("max_errors", max_errors).map_err(refused)?,
-            idle_commands: limit("max_idle_commands", max_idle_commands).map_err(refused)?,
-            refused_recipients: limit("max_refused_recipients", max_refused_recipients).map_err(refused)?,
-            auth_failures: limit("max_auth_failures", max_auth_failures).map_err(refused)?,
+            message_size: limit(py, "max_message_size", max_message_size)?,
+            recipients: limit(py, "max_recipients", max_recipients)?,
+            command_line: limit(py, "max_command_line", max_command_line)?,
+            auth_line: limit(py, "max_auth_line", max_auth_line)?,
+            errors: limit(py, "max_errors", max_errors)?,
+            idle_commands: limit(py, "max_idle_commands", max_idle_commands)?,
+            refused_recipients: limit(py, "max_refused_recipients", max_refused_recipients)?,
+            auth_failures: limit(py, "max_auth_failures", max_auth_failures)?,
         };
         let upper = |keywords: Option<Vec<String>>| {
             keywords.iter().flatten().map(|keyword| keyword.to_ascii_uppercase()).collect()
@@ -142,12 +142,6 @@ impl EngineConfig {
         let config = Config::frozen(settings).map_err(|BadSetting(message)| refused(message))?;
         Ok(Self(Arc::new(config)))
     }
-}
-
-/// A limit of 0 would refuse everything, and SIZE 0 would promise that there is none (RFC 1870 4).
-fn limit<T: TryFrom<i128>>(name: &str, value: i128) -> Result<T, String> {
-    let fits = T::try_from(value).ok().filter(|_| value > 0);
-    fits.ok_or_else(|| format!("{name}: {value}: write a number from 1 to {}", u32::MAX))
 }
 
 /// The bits of the verbs that the driver decides.

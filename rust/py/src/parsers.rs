@@ -5,14 +5,15 @@ use pyo3::types::{PyBytes, PyString};
 use smtpx_core::reply::ReplyDecoder;
 use smtpx_core::{address, command, data, params, reply};
 
-use crate::convert::{Octets, Refused};
+use crate::convert::{Octets, Refused, limit};
 use crate::values::{Command, Response};
 
 /// Octets from which on the work is long enough to let other threads run.
 pub const WORTH_DETACHING: usize = 1 << 16;
 
-/// The mailbox of a path, `<...>` (RFC 5321 4.1.2), in canonical form; "" is the null reverse-path.
-/// Raises `AddressError`.
+/// The mailbox of a path, `<...>` (RFC 5321 4.1.2), in canonical form (str); "" is the null reverse-path.
+///
+/// `path` (bytes or str) may have a source route, which is dropped. Raises `AddressError`.
 #[pyfunction]
 #[pyo3(signature = (path, /))]
 pub fn parse_path<'py>(py: Python<'py>, path: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyString>> {
@@ -21,7 +22,9 @@ pub fn parse_path<'py>(py: Python<'py>, path: &Bound<'py, PyAny>) -> PyResult<Bo
     Ok(PyString::new(py, address.as_str()))
 }
 
-/// A mailbox in canonical form, its comments stripped (RFC 5322 3.2.2). Raises `AddressError`.
+/// A mailbox in canonical form (str): its comments stripped (RFC 5322 3.2.2), and quotes that are not needed.
+///
+/// `mailbox` is bytes or str. Raises `AddressError`.
 #[pyfunction]
 #[pyo3(signature = (mailbox, /))]
 pub fn parse_mailbox<'py>(py: Python<'py>, mailbox: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyString>> {
@@ -31,8 +34,9 @@ pub fn parse_mailbox<'py>(py: Python<'py>, mailbox: &Bound<'py, PyAny>) -> PyRes
     Ok(PyString::new(py, address.as_str()))
 }
 
-/// A command line (RFC 5321 4.1.1), its CRLF optional; `strict` refuses `MAIL FROM: <a@b>` and the like.
-/// Raises `CommandError`.
+/// A `Command` of its line (RFC 5321 4.1.1), bytes or str, with its CRLF or without.
+///
+/// `strict` (bool) refuses `MAIL FROM: <a@b>` and the like. Raises `CommandError`.
 #[pyfunction]
 #[pyo3(signature = (line, /, *, strict = false))]
 pub fn parse_command(py: Python<'_>, line: &Bound<'_, PyAny>, strict: bool) -> PyResult<Command> {
@@ -41,7 +45,9 @@ pub fn parse_command(py: Python<'_>, line: &Bound<'_, PyAny>, strict: bool) -> P
     Ok(Command::from_core(&parsed.map_err(|error| Refused::Command.error(py, &error))?))
 }
 
-/// One whole reply of a server (RFC 5321 4.2.1). Raises `ResponseError`.
+/// A `Response` of one whole reply of a server (RFC 5321 4.2.1), bytes or str, its CRLFs included.
+///
+/// Raises `ResponseError`: it is malformed, cut short, or more than one.
 #[pyfunction]
 #[pyo3(signature = (raw, /))]
 pub fn parse_response(py: Python<'_>, raw: &Bound<'_, PyAny>) -> PyResult<Response> {
@@ -61,35 +67,38 @@ fn transformed<'py>(
     Ok(PyBytes::new(py, &result))
 }
 
-/// Doubles each dot that starts a line (RFC 5321 4.5.2); no final dot is added.
+/// The content (bytes) with each dot that starts a line doubled (RFC 5321 4.5.2); no final dot is added.
 #[pyfunction]
 #[pyo3(signature = (data, /))]
 pub fn dot_stuff<'py>(data: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
     transformed(data, data::dot_stuff)
 }
 
-/// Takes one dot from each line that starts with one (RFC 5321 4.5.2); no final dot is looked for.
+/// The content (bytes) without one dot of each line that starts with one (RFC 5321 4.5.2); no final dot is looked for.
 #[pyfunction]
 #[pyo3(signature = (data, /))]
 pub fn dot_unstuff<'py>(data: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
     transformed(data, data::dot_unstuff)
 }
 
-/// Text as xtext (RFC 3461 4).
+/// A text (str) as xtext (str), the coding of ENVID, ORCPT and AUTH= (RFC 3461 4).
 #[pyfunction]
 #[pyo3(signature = (text, /))]
 pub fn encode_xtext(text: &str) -> String {
     params::encode_xtext(text)
 }
 
-/// The text of an xtext value (RFC 3461 4). Raises `CommandError`.
+/// The text (str) of an xtext value (str) (RFC 3461 4). Raises `CommandError`.
 #[pyfunction]
 #[pyo3(signature = (value, /))]
 pub fn decode_xtext(py: Python<'_>, value: &str) -> PyResult<String> {
     params::decode_xtext(value).map_err(|error| Refused::Command.error(py, &error))
 }
 
-/// Replies out of a server's stream, however it is split; lengths are octets.
+/// Replies out of a server's stream, however it is split.
+///
+/// `max_line` and `max_reply` (int) are octets of a line and of a reply that are still read; what is longer is a
+/// `ResponseError`, as is what is malformed.
 #[pyclass(module = "smtpx")]
 pub struct ResponseDecoder(ReplyDecoder);
 
@@ -97,8 +106,9 @@ pub struct ResponseDecoder(ReplyDecoder);
 impl ResponseDecoder {
     #[new]
     #[pyo3(signature = (*, max_line = 4096, max_reply = 262_144))]
-    fn new(max_line: usize, max_reply: usize) -> Self {
-        Self(ReplyDecoder::new(max_line, max_reply))
+    fn new(py: Python<'_>, max_line: i128, max_reply: i128) -> PyResult<Self> {
+        let (max_line, max_reply) = (limit(py, "max_line", max_line)?, limit(py, "max_reply", max_reply)?);
+        Ok(Self(ReplyDecoder::new(max_line, max_reply)))
     }
 
     /// The replies that `data` completes. Raises `ResponseError`, then and at each later call.

@@ -12,11 +12,13 @@ use smtpx_core::reply::{Reply, ServerInfo};
 
 use crate::convert::{self, Refused};
 
-/// A parsed command line (RFC 5321 4.1.1).
+/// A command (RFC 5321 4.1.1), as `parse_command` reads it.
 ///
-/// One allocation holds its text; what Python sees of it is made when it is asked for, since a dict alone costs as
-/// much as the parsing.
+/// `kind` (`CommandKind`) is its verb, `arg` and `param` (str) are its arguments, `params` (mapping of str to str) the
+/// parameters of MAIL and RCPT. The properties `size`, `envid`, `auth`, `notify` and `orcpt` are values of those, typed.
 #[pyclass(frozen, module = "smtpx", name = "Command")]
+// One allocation holds its text; what Python sees of it is made when it is asked for, since a dict alone costs as
+// much as the parsing.
 pub struct Command {
     verb: u16,
     /// The argument, the parameter, then the ESMTP parameters as they stand in the line.
