@@ -1,4 +1,4 @@
-"""Give back to the system what malloc keeps."""
+"""What malloc keeps, and what it gives back to the system."""
 
 from __future__ import annotations
 
@@ -6,10 +6,20 @@ import ctypes
 import sys
 import time
 
-__all__ = ["release"]
+__all__ = ["keep_buffers", "release"]
 
 _SHARE = 1000  # a slow call rests for so many times what it took
 _QUICK = 0.0005  # seconds that a call may take and come again at once
+
+
+def keep_buffers() -> None:
+    """Have the buffers of reads come from the heap, also where the loop takes a new one for each read.
+
+    asyncio asks for 256 KiB a read. glibc maps and unmaps so much each time, 22 us, unless something as large
+    was freed before: then its threshold has moved. Whether a program happens to have done so is no chance to
+    be left to; freeing 1 MiB does it, on the spot, and elsewhere does nothing.
+    """
+    bytes(1 << 20)
 
 
 class _Release:

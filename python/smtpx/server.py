@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from smtpx import memory
 from smtpx import tls as tls_context
 from smtpx._core import Response
 from smtpx.connection import STOPPING, Connection
@@ -167,6 +168,7 @@ class Server:
         if self._stopped is not None:
             raise ConfigurationError("the server runs already: stop() it first")
         loop = asyncio.get_running_loop()
+        memory.keep_buffers()
         bound = self._bind()
         try:
             for listener, _ in bound:
