@@ -15,6 +15,7 @@ from smtpx.certificate import make_certificate
 
 from tests.live import Certificate, LiveServers
 from tests.recorder import PASSWORD
+from tests.scripted import Script, ScriptedServer
 from tests.served import Site
 
 if TYPE_CHECKING:
@@ -35,7 +36,9 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     folder = tmp_path_factory.mktemp("certificate")
     path, key = folder / "certificate.pem", folder / "key.pem"
     make_certificate(path, key)
-    return Certificate(path, key, ssl.create_default_context(cafile=str(path)))
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server.load_cert_chain(path, key)
+    return Certificate(path, key, ssl.create_default_context(cafile=path), server)
 
 
 @pytest.fixture
@@ -55,6 +58,20 @@ def live_server(certificate: Certificate, environment: smtpx.Environment) -> Ite
     servers = LiveServers(certificate, environment)
     yield servers
     servers.close()
+
+
+@pytest.fixture
+def scripted() -> Iterator[Callable[..., ScriptedServer]]:
+    """Start a hostile server: ``scripted([say(...), ...])``, a script a connection."""
+    servers: list[ScriptedServer] = []
+
+    def start(*scripts: Script) -> ScriptedServer:
+        servers.append(ScriptedServer(*scripts))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.finish()
 
 
 @pytest.fixture
