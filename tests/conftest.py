@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 from smtpx.certificate import make_certificate
 
 from tests.live import Certificate, LiveServers
+from tests.postfix import Postfix, running_postfix
 from tests.recorder import PASSWORD
 from tests.scripted import Script, ScriptedServer
 from tests.served import Site
@@ -72,6 +73,19 @@ def scripted() -> Iterator[Callable[..., ScriptedServer]]:
     yield start
     for server in servers:
         server.finish()
+
+
+@pytest.fixture(scope="session")
+def _postfix(certificate: Certificate) -> Iterator[Postfix]:
+    with running_postfix(certificate) as postfix:
+        yield postfix
+
+
+@pytest.fixture
+def postfix(_postfix: Postfix) -> Iterator[Postfix]:
+    """A real MTA with empty mailboxes; one for all the tests of a worker."""
+    yield _postfix
+    _postfix.clear()
 
 
 @pytest.fixture
