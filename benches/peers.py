@@ -83,9 +83,14 @@ def sink_path() -> str:
     return tool("smtp-sink")
 
 
-def tool(name: str) -> str:
+def find_tool(name: str) -> str | None:
     """Where Postfix's program is: Debian installs it outside an ordinary user's PATH."""
-    path = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+
+
+def tool(name: str) -> str:
+    """Where Postfix's program is; without it the program ends."""
+    path = find_tool(name)
     if path is None:
         raise SystemExit(f"{name} is missing: install Debian's package postfix (apt-get install postfix)")
     return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import ssl
 import sys
@@ -13,17 +14,22 @@ import smtpx
 from hypothesis import HealthCheck, settings
 from smtpx.certificate import make_certificate
 
+from benches import peers
 from tests.live import Certificate, LiveServers
 from tests.postfix import Postfix, running_postfix
 from tests.recorder import PASSWORD
 from tests.scripted import Script, ScriptedServer
 from tests.served import Site
+from tests.sinks import Sink, running_sink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
     from pathlib import Path
 
     from tests.client import Run
+
+    Sinks = Callable[..., Sink]
+    Scripted = Callable[..., ScriptedServer]
 
 # No deadline: two busy cores make any single example slow.
 settings.register_profile("ci", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -62,7 +68,7 @@ def live_server(certificate: Certificate, environment: smtpx.Environment) -> Ite
 
 
 @pytest.fixture
-def scripted() -> Iterator[Callable[..., ScriptedServer]]:
+def scripted() -> Iterator[Scripted]:
     """Start a hostile server: ``scripted([say(...), ...])``, a script a connection."""
     servers: list[ScriptedServer] = []
 
@@ -86,6 +92,15 @@ def postfix(_postfix: Postfix) -> Iterator[Postfix]:
     """A real MTA with empty mailboxes; one for all the tests of a worker."""
     yield _postfix
     _postfix.clear()
+
+
+@pytest.fixture
+def sink() -> Iterator[Sinks]:
+    """Start smtp-sink: ``sink("-8", "-f", "RCPT")``."""
+    if peers.find_tool("smtp-sink") is None:
+        pytest.skip("smtp-sink is not installed")
+    with contextlib.ExitStack() as stack:
+        yield lambda *options: stack.enter_context(running_sink(*options))
 
 
 @pytest.fixture

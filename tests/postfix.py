@@ -7,7 +7,6 @@ import contextlib
 import functools
 import os
 import pwd
-import shutil
 import signal
 import socketserver
 import subprocess
@@ -22,7 +21,7 @@ import pytest
 from smtpx import SMTPError
 from smtpx.sasl import Challenge, server_mechanism
 
-from benches.peers import free_port, wait_for
+from benches.peers import find_tool, free_port, wait_for
 from tests.peer import PATIENCE
 
 if TYPE_CHECKING:
@@ -202,8 +201,8 @@ def running_postfix(certificate: Certificate) -> Iterator[Postfix]:
 
 @functools.cache
 def daemon_directory() -> str:
-    """Where the programs of postfix are; "" without postfix. Debian keeps postconf outside a user's PATH."""
-    postconf = shutil.which("postconf", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    """Where the programs of postfix are; "" without postfix."""
+    postconf = find_tool("postconf")
     if postconf is None:
         return ""
     command = [postconf, "-d", "-h", "daemon_directory"]

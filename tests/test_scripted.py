@@ -37,11 +37,8 @@ from tests.scripted import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from tests.conftest import Scripted
     from tests.live import Certificate
-
-    Scripted = Callable[..., ScriptedServer]
 
 CONTENT = b"Subject: x\r\n\r\n.hi\r\n"
 
