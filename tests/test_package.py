@@ -262,7 +262,11 @@ def test_every_module_has_its_place_in_the_layers() -> None:
     assert MODULES.keys() == set(LAYERS)
 
 
+# Exceptions carry values from above them, and name their types for the type checker alone.
+CARRIED = {"smtpx.errors": {"smtpx._core", "smtpx.result"}}
+
+
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_a_module_imports_none_above_it(module: str) -> None:
     below = LAYERS[: LAYERS.index(module)]
-    assert imports_of(MODULES[module]) <= set(below)
+    assert imports_of(MODULES[module]) <= {*below, *CARRIED.get(module, ())}

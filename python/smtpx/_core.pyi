@@ -1,18 +1,25 @@
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal, TypeAlias, final
 
+from smtpx.mail import Outcome
 from smtpx.status import CommandKind
 
 __all__ = [
     "AuthEvent",
+    "ChallengeEvent",
+    "ClientEngine",
     "CloseEvent",
     "Command",
     "CommandEvent",
+    "ContentEvent",
     "EngineConfig",
     "ErrorEvent",
+    "HandshakeEvent",
     "MessageEvent",
+    "ReplyEvent",
     "Response",
     "ResponseDecoder",
+    "SentEvent",
     "ServerEngine",
     "__version__",
     "decode_xtext",
@@ -202,3 +209,79 @@ class ServerEngine:
     def errors(self) -> int: ...
     @property
     def auth_failures(self) -> int: ...
+
+@final
+class ReplyEvent:
+    @property
+    def response(self) -> Response: ...
+
+@final
+class ChallengeEvent:
+    @property
+    def data(self) -> bytes: ...
+
+@final
+class HandshakeEvent: ...
+
+@final
+class ContentEvent: ...
+
+@final
+class SentEvent:
+    @property
+    def accepted(self) -> int: ...
+    @property
+    def outcomes(self) -> list[tuple[Outcome, Response | None]]: ...
+
+_ClientEvent: TypeAlias = ReplyEvent | ChallengeEvent | HandshakeEvent | ContentEvent | SentEvent
+
+@final
+class ClientEngine:
+    def __new__(
+        cls,
+        local_name: str,
+        *,
+        lmtp: bool = False,
+        tls: bool = False,
+        newlines: Literal["fix", "strict"] = "fix",
+        max_line: int = 4096,
+        max_reply: int = 262144,
+    ) -> ClientEngine: ...
+    def receive_data(self, data: _Bytes, /) -> tuple[_ClientEvent | None, bytes]: ...
+    def lost(self) -> SentEvent | None: ...
+    def mail(
+        self,
+        mail_from: str,
+        recipients: list[str],
+        params: dict[str, str] | None = None,
+        rcpt_params: list[dict[str, str]] | None = None,
+        data: _Bytes | None = None,
+        *,
+        size: int | None = None,
+        eight_bit: bool = False,
+    ) -> bytes: ...
+    @property
+    def wants_content(self) -> bool: ...
+    def content(self, piece: _Bytes, /, *, last: bool = False) -> bytes: ...
+    def command(self, line: bytes, /) -> bytes: ...
+    def starttls(self) -> bytes: ...
+    def tls_started(self) -> bytes: ...
+    def auth(self, mechanism: str, initial: bytes | None = None) -> bytes: ...
+    def respond(self, response: bytes | None, /) -> bytes: ...
+    @property
+    def waiting(self) -> Literal["", "banner", "command", "data_init", "data_block", "data_end"]: ...
+    def offers(self, keyword: str, /) -> bool: ...
+    @property
+    def info(self) -> tuple[str, str, dict[str, list[str]]]: ...
+    @property
+    def tls(self) -> bool: ...
+    @property
+    def authenticated(self) -> bool: ...
+    @property
+    def idle(self) -> bool: ...
+    @property
+    def closed(self) -> bool: ...
+    @property
+    def farewell(self) -> Response | None: ...
+    def keep_transcript(self) -> None: ...
+    def take_transcript(self) -> list[tuple[str, str]]: ...

@@ -10,6 +10,15 @@
     ├── EngineError (RuntimeError)      the driver of an engine called it out of turn
     ├── InvalidCredential               the user name or the password is wrong: 535 5.7.8
     ├── ConfigurationError (ValueError) a setting that cannot work; the message says the mend
+    ├── ClientError                     what a client met: .result where a message was under way
+    │   ├── CommandRefused              the server refused a command: .command .response
+    │   │   └── LoginRefused            (InvalidCredential) the server refused the user name and the password
+    │   ├── LoginBroken                 the server's part of a login is malformed, or proves nothing
+    │   ├── MessageRefused              no recipient was accepted: .result says why
+    │   ├── ConnectionLost              (ConnectionError) it could not be made, or it broke
+    │   ├── ReplyTimeout (TimeoutError) the server did not answer in time
+    │   ├── TLSFailed (ConnectionError) no STARTTLS, a handshake that failed, octets ahead of it
+    │   └── NotOffered                  the server lacks what is needed: .extension
     └── StorageError (OSError)          a message could not be stored or read
         ├── MailNotFound (LookupError)  no message of that id
         ├── StorageFull                 no space, or less than the reserve: 452 4.3.1
@@ -20,19 +29,35 @@ A peer never sees the text of an exception: what it is sent is the reply of ``co
 
 from __future__ import annotations
 
+from itertools import islice
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from smtpx._core import Response
+    from smtpx.result import Result
+
 __all__ = [
     "AddressError",
+    "ClientError",
     "CommandError",
+    "CommandRefused",
     "ConfigurationError",
+    "ConnectionLost",
     "EngineError",
     "InvalidCredential",
+    "LoginBroken",
+    "LoginRefused",
     "MailNotFound",
+    "MessageRefused",
+    "NotOffered",
+    "ReplyTimeout",
     "ResponseError",
     "SMTPError",
     "StorageError",
     "StorageFull",
     "StorageLocked",
     "SyntaxRefused",
+    "TLSFailed",
 ]
 
 
@@ -106,6 +131,94 @@ class ConfigurationError(SMTPError, ValueError):
     """A setting that cannot work; the message names it and says what to write instead."""
 
 
+class ClientError(SMTPError):
+    """What a client met.
+
+    Attributes:
+        result: what became of the message for each recipient, where one was under way.
+
+    """
+
+    result: Result | None = None
+
+
+class CommandRefused(ClientError):
+    """The server refused a command.
+
+    Attributes:
+        command: the command as sent, secrets left out.
+        response: the server's reply.
+        code: the reply's code.
+        enhanced: the reply's enhanced code, or the class alone ("5.0.0") where it has none.
+
+    """
+
+    def __init__(self, command: str, response: Response) -> None:
+        self.args = (command, response)  # not by super(): LoginRefused's next would take them for a message
+        self.command = command
+        self.response = response
+        self.code = response.code
+        self.enhanced = response.enhanced or f"{response.code // 100}.0.0"
+
+    def __str__(self) -> str:
+        return f"{self.command}: {_one_line(self.response)}"
+
+
+class LoginRefused(CommandRefused, InvalidCredential):
+    """The server refused the user name and the password, or the token (RFC 4954 6)."""
+
+
+class LoginBroken(ClientError):
+    """The server's part of a login is malformed, or does not prove that it knows the password (RFC 5802)."""
+
+
+class MessageRefused(ClientError):
+    """No recipient was accepted; ``result`` says why, recipient by recipient."""
+
+    result: Result
+
+    def __init__(self, result: Result) -> None:
+        super().__init__(result)
+        self.result = result
+
+    def __str__(self) -> str:
+        shown = [
+            f"{address}: {each.outcome.value if each.response is None else _one_line(each.response)}"
+            for address, each in islice(self.result.items(), _SHOWN)
+        ]
+        if len(self.result) > _SHOWN:
+            shown.append(f"and {len(self.result) - _SHOWN} more")
+        return f"no recipient was accepted ({'; '.join(shown)})"
+
+
+class ConnectionLost(ClientError, ConnectionError):
+    """The connection could not be made, or it broke."""
+
+
+class ReplyTimeout(ClientError, TimeoutError):
+    """The server did not answer in time (RFC 5321 4.5.3.2)."""
+
+
+class TLSFailed(ClientError, ConnectionError):
+    """There is no TLS: no STARTTLS, a handshake that failed, or octets ahead of it (RFC 3207)."""
+
+
+class NotOffered(ClientError):
+    """The server lacks what is needed.
+
+    Attributes:
+        extension: the keyword that its answer to EHLO lacks, in upper case.
+
+    """
+
+    def __init__(self, extension: str, message: str | None = None) -> None:
+        super().__init__(extension, message)
+        self.extension = extension
+
+    def __str__(self) -> str:
+        return self.args[1] or f"the server does not offer {self.extension}"
+
+
 class StorageError(SMTPError, OSError):
     """A message could not be stored, read or moved."""
 
@@ -123,3 +236,12 @@ class StorageFull(StorageError):
 
 class StorageLocked(StorageError):
     """Another process owns the storage's directory."""
+
+
+_SHOWN = 3  # recipients that the text of a MessageRefused names
+
+
+def _one_line(response: Response) -> str:
+    text = f"{response.code} {' / '.join([response.message, *response.body])}"
+    # A server may send what a terminal obeys, and exceptions end on terminals.
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -336,7 +336,7 @@ impl ChunkDecoder {
 }
 
 /// `block` up to a CR at its end, if it is not empty and has neither NUL nor a CR or LF outside a CRLF.
-fn clean_lines(block: &[u8]) -> Option<&[u8]> {
+pub(crate) fn clean_lines(block: &[u8]) -> Option<&[u8]> {
     let block = block.strip_suffix(b"\r").unwrap_or(block);
     if block.ends_with(b"\r") {
         return None;
@@ -355,17 +355,22 @@ fn clean_lines(block: &[u8]) -> Option<&[u8]> {
 /// `content` as DATA sends it: a dot doubled at the start and behind each CRLF. No final dot is added.
 pub fn dot_stuff(content: &[u8]) -> Vec<u8> {
     let mut stuffed = Vec::with_capacity(content.len() + content.len() / 64 + 1);
-    if content.first() == Some(&b'.') {
-        stuffed.push(b'.');
+    dot_stuff_into(content, true, &mut stuffed);
+    stuffed
+}
+
+/// Appends `content`, stuffed; `line_start` says whether its first octet begins a line.
+pub(crate) fn dot_stuff_into(content: &[u8], line_start: bool, out: &mut Vec<u8>) {
+    if line_start && content.first() == Some(&b'.') {
+        out.push(b'.');
     }
     let mut copied = 0;
     for line_end in DOT_LINE.find_iter(content) {
         let dot = line_end + 2;
-        stuffed.extend_from_slice(&content[copied..=dot]);
+        out.extend_from_slice(&content[copied..=dot]);
         copied = dot;
     }
-    stuffed.extend_from_slice(&content[copied..]);
-    stuffed
+    out.extend_from_slice(&content[copied..]);
 }
 
 /// The inverse of [`dot_stuff`]: a dot taken off at the start and behind each CRLF.

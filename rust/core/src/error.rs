@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// One defect of an input; its suggested reply and its sentence hang on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,11 @@ pub enum ErrorKind {
     TrailingReply,
     ReplyLineTooLong,
     ReplyTooLong,
+    UnaskedReply,
+    OddReply,
+    InjectedReply,
+    // Content.
+    BareNewline,
 }
 
 impl ErrorKind {
@@ -84,7 +89,11 @@ impl ErrorKind {
             | Self::IncompleteReply
             | Self::TrailingReply
             | Self::ReplyLineTooLong
-            | Self::ReplyTooLong => (451, "4.5.0"),
+            | Self::ReplyTooLong
+            | Self::UnaskedReply
+            | Self::OddReply
+            | Self::InjectedReply => (451, "4.5.0"),
+            Self::BareNewline => (554, "5.6.0"),
         }
     }
 
@@ -128,6 +137,10 @@ impl ErrorKind {
             Self::TrailingReply => "there is more behind the last line of the reply",
             Self::ReplyLineTooLong => "a line of the reply is too long",
             Self::ReplyTooLong => "the reply is too long",
+            Self::UnaskedReply => "the server sent a reply to nothing",
+            Self::OddReply => "the server's reply is of a kind that does not fit the command",
+            Self::InjectedReply => "the server sent more in clear text behind its reply to STARTTLS",
+            Self::BareNewline => "a CR or LF stands alone; end each line with CRLF",
         }
     }
 }

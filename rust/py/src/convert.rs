@@ -50,9 +50,12 @@ pub enum Refused {
     Response,
     Engine,
     Configuration,
+    Syntax,
+    NotOffered,
+    TooLarge,
 }
 
-static CLASSES: PyOnceLock<[Py<PyType>; 5]> = PyOnceLock::new();
+static CLASSES: PyOnceLock<[Py<PyType>; 8]> = PyOnceLock::new();
 
 impl Refused {
     fn class(self, py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
@@ -66,6 +69,9 @@ impl Refused {
                 class("ResponseError")?,
                 class("EngineError")?,
                 class("ConfigurationError")?,
+                class("SyntaxRefused")?,
+                class("NotOffered")?,
+                class("MessageTooLarge")?,
             ])
         })?;
         Ok(classes[self as usize].bind(py).clone())

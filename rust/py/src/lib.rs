@@ -1,5 +1,6 @@
 //! The module `smtpx._core`: smtpx-core for Python. Glue only: arguments in, typed values and exceptions out.
 
+mod client;
 mod convert;
 mod engine;
 mod events;
@@ -12,6 +13,8 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = false)]
 mod _core {
     use super::{Bound, PyModule, PyModuleMethods, PyResult};
+    #[pymodule_export]
+    use crate::client::{ChallengeEvent, ClientEngine, ContentEvent, HandshakeEvent, ReplyEvent, SentEvent};
     #[pymodule_export]
     use crate::engine::{EngineConfig, ServerEngine};
     #[pymodule_export]

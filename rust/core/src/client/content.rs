@@ -1,0 +1,153 @@
+//! Content on its way out: line ends mended or refused, dots doubled (RFC 5321 4.5.2), chunks counted (RFC 3030).
+
+use crate::data::{clean_lines, dot_stuff_into};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Small enough that a block stays in the first-level cache for the passes over it.
+const BLOCK: usize = 16 * 1024;
+
+/// What becomes of a bare CR or LF: the next server may take one for a line end (SMTP smuggling).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Newlines {
+    /// It becomes CRLF.
+    Fix,
+    /// It is an error.
+    Strict,
+}
+
+/// How content goes over the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// DATA: dots doubled, a dot at the end.
+    Dots,
+    /// BDAT: by its size.
+    Chunks,
+    /// BDAT of BODY=BINARYMIME: byte-exact.
+    Binary,
+}
+
+/// Incremental: content as it comes, octets for the wire; any split of the input is the same content to the server.
+#[derive(Debug)]
+pub struct ContentEncoder {
+    framing: Framing,
+    newlines: Newlines,
+    /// Whether the next octet begins a line.
+    line_start: bool,
+    /// A CR is the last octet so far, and not written: the next may be its LF.
+    cr: bool,
+    taken: usize,
+}
+
+impl ContentEncoder {
+    pub const fn new(framing: Framing, newlines: Newlines) -> Self {
+        Self { framing, newlines, line_start: true, cr: false, taken: 0 }
+    }
+
+    pub const fn framing(&self) -> Framing {
+        self.framing
+    }
+
+    /// Appends `input`, framed; `last` ends the content, with a CRLF where text has none.
+    pub fn encode(&mut self, input: &[u8], last: bool, out: &mut Vec<u8>) -> Result<()> {
+        match self.framing {
+            Framing::Dots => {
+                out.reserve(input.len() + input.len() / 64 + 8);
+                self.text(input, last, out)?;
+                if last {
+                    out.extend_from_slice(b".\r\n");
+                }
+            }
+            Framing::Chunks => {
+                let mut chunk = Vec::with_capacity(input.len() + 8);
+                self.text(input, last, &mut chunk)?;
+                frame(&chunk, last, out);
+            }
+            Framing::Binary => frame(input, last, out),
+        }
+        Ok(())
+    }
+
+    fn text(&mut self, input: &[u8], last: bool, out: &mut Vec<u8>) -> Result<()> {
+        let mut at = 0;
+        while at < input.len() {
+            let block = &input[at..input.len().min(at + BLOCK)];
+            // A CR that is held back, and a block with a bare newline, go octet by octet.
+            if let Some(clean) = clean_lines(block).filter(|_| !self.cr) {
+                self.clean(clean, out);
+                at += clean.len();
+            } else {
+                let slow = if self.cr { &block[..1] } else { block };
+                for (offset, &octet) in slow.iter().enumerate() {
+                    self.step(octet, self.taken + at + offset, out)?;
+                }
+                at += slow.len();
+            }
+        }
+        self.taken += input.len();
+        if last {
+            if self.cr {
+                self.bare(self.taken - 1)?;
+                self.end_line(out);
+            }
+            if !self.line_start {
+                self.end_line(out);
+            }
+        }
+        Ok(())
+    }
+
+    fn clean(&mut self, clean: &[u8], out: &mut Vec<u8>) {
+        if self.framing == Framing::Dots {
+            dot_stuff_into(clean, self.line_start, out);
+        } else {
+            out.extend_from_slice(clean);
+        }
+        self.line_start = clean.ends_with(b"\r\n");
+    }
+
+    fn step(&mut self, octet: u8, offset: usize, out: &mut Vec<u8>) -> Result<()> {
+        if self.cr {
+            if octet != b'\n' {
+                self.bare(offset - 1)?;
+            }
+            self.end_line(out);
+            if octet == b'\n' {
+                return Ok(());
+            }
+        }
+        match octet {
+            b'\r' => self.cr = true,
+            b'\n' => {
+                self.bare(offset)?;
+                self.end_line(out);
+            }
+            _ => {
+                if octet == b'.' && self.line_start && self.framing == Framing::Dots {
+                    out.push(b'.');
+                }
+                out.push(octet);
+                self.line_start = false;
+            }
+        }
+        Ok(())
+    }
+
+    fn end_line(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"\r\n");
+        self.cr = false;
+        self.line_start = true;
+    }
+
+    fn bare(&self, offset: usize) -> Result<()> {
+        match self.newlines {
+            Newlines::Fix => Ok(()),
+            Newlines::Strict => Err(Error::new(ErrorKind::BareNewline, offset)),
+        }
+    }
+}
+
+fn frame(chunk: &[u8], last: bool, out: &mut Vec<u8>) {
+    let end = if last { " LAST" } else { "" };
+    out.extend_from_slice(format!("BDAT {}{end}\r\n", chunk.len()).as_bytes());
+    out.extend_from_slice(chunk);
+}

@@ -1,0 +1,200 @@
+//! A transaction of the client's: MAIL, RCPT, DATA or BDAT, the content, and RSET behind one that ended early.
+
+use super::content::{ContentEncoder, Framing};
+use super::envelope::Envelope;
+use super::table::{Act, Asked};
+use super::transaction::{Stage, Transaction};
+use super::{Client, Event, Phase, Refused};
+use crate::error::{ErrorKind, Result};
+use crate::reply::Reply;
+
+/// Commands of a group that wait for replies: few enough that neither side's buffers fill while the other writes, or
+/// a client that blocks would wait for ever.
+const WINDOW: usize = 100;
+
+impl Client {
+    /// Begins a transaction. Content that is not given here is asked for by [`Event::Content`].
+    pub fn mail(&mut self, envelope: &Envelope, content: Option<&[u8]>) -> Result<(), Refused> {
+        self.check_turn()?;
+        let (lines, promise) = envelope.lines(&self.offers)?;
+        let framing = match (promise.binary, self.offers.chunking) {
+            (true, _) => Framing::Binary,
+            // One round trip less than DATA, and no dots.
+            (false, true) => Framing::Chunks,
+            (false, false) => Framing::Dots,
+        };
+        let mut encoder = ContentEncoder::new(framing, self.settings.newlines);
+        let mut whole = None;
+        if let Some(content) = content {
+            encoder.encode(content, true, whole.insert(Vec::new()))?;
+        }
+        self.transaction = Some(Box::new(Transaction::new(lines, encoder, whole)));
+        self.go_on();
+        Ok(())
+    }
+
+    /// Whether the transaction under way asks for content.
+    pub fn wants_content(&self) -> bool {
+        self.transaction.as_ref().is_some_and(|transaction| transaction.stage == Stage::Content)
+    }
+
+    /// Gives a piece of the content; `last` ends it. Where none is wanted any more it is dropped: the server may have
+    /// refused the rest.
+    pub fn content(&mut self, piece: &[u8], last: bool) -> Result<()> {
+        if !self.wants_content() {
+            return Ok(());
+        }
+        let Some(transaction) = &mut self.transaction else { return Ok(()) };
+        transaction.encoder.encode(piece, last, &mut self.output)?;
+        self.note('>', &["<", &piece.len().to_string(), " octets of content>"]);
+        self.content_given(last);
+        Ok(())
+    }
+
+    pub(super) fn heard_of_message(&mut self, act: Act, asked: Asked, reply: Reply) -> Result<Option<Event>> {
+        let Some(transaction) = &mut self.transaction else {
+            return Err(self.fail(ErrorKind::UnaskedReply));
+        };
+        match act {
+            Act::Go => transaction.opened = true,
+            Act::Admit | Act::TurnDown => transaction.answer_recipient(reply),
+            Act::Refuse | Act::Stop => {
+                transaction.settle(reply);
+                transaction.next = transaction.lines.count();
+                transaction.stage = Stage::Failed;
+            }
+            Act::Content => return self.start_content(),
+            Act::Settle => match transaction.stage {
+                Stage::Content if reply.code() < 300 => return Err(self.fail(ErrorKind::OddReply)),
+                Stage::Content => {
+                    // Refused before its end: only that could end it, so the connection goes.
+                    transaction.settle(reply);
+                    self.phase = Phase::Closed;
+                    return Ok(self.lost().map(Event::Done));
+                }
+                _ if self.settings.lmtp && asked == Asked::Content => {
+                    transaction.completed = true;
+                    transaction.answer_content(reply);
+                }
+                _ => {
+                    transaction.completed = true;
+                    transaction.settle(reply);
+                }
+            },
+            _ => {
+                debug_assert_eq!(act, Act::Over);
+                return Ok(self.done());
+            }
+        }
+        Ok(self.go_on())
+    }
+
+    /// The transaction's end, on a connection that goes on.
+    fn done(&mut self) -> Option<Event> {
+        self.transaction.take().map(|transaction| Event::Done(transaction.outcomes()))
+    }
+
+    /// Says what can be said of the transaction, up to the next wait.
+    fn go_on(&mut self) -> Option<Event> {
+        let Some(transaction) = &mut self.transaction else { return None };
+        let window = if self.offers.pipelining { WINDOW } else { 1 };
+        let mut lines = std::mem::take(&mut transaction.lines);
+        while transaction.next < lines.count() && self.asked.len() < window {
+            let line = lines.get(transaction.next);
+            self.asked.push_back(if transaction.next == 0 { Asked::Mail } else { Asked::Rcpt });
+            self.output.extend_from_slice(line);
+            transaction.next += 1;
+            if let Some(transcript) = &mut self.transcript {
+                transcript.push(('>', String::from_utf8_lossy(line).trim_end().to_owned()));
+            }
+        }
+        std::mem::swap(&mut transaction.lines, &mut lines);
+        if transaction.stage == Stage::Envelope && transaction.next == transaction.lines.count() {
+            let event = self.begin_content();
+            if event.is_some() {
+                return event;
+            }
+        }
+        if self.asked.is_empty() && !self.wants_content() { self.conclude() } else { None }
+    }
+
+    /// Behind the last RCPT: DATA, or the content by BDAT, as early as the server allows.
+    fn begin_content(&mut self) -> Option<Event> {
+        let Some(transaction) = &mut self.transaction else { return None };
+        let answered = self.asked.is_empty();
+        if transaction.begun || answered && transaction.admitted() == 0 {
+            return None;
+        }
+        if transaction.encoder.framing() == Framing::Dots {
+            if answered || self.offers.pipelining {
+                transaction.begun = true;
+                self.say(b"DATA", Asked::Data);
+            }
+            return None;
+        }
+        // In one group with its envelope, unless it is large: then it may all be for nothing. LMTP's replies to it
+        // are as many as the accepted recipients, which are not known yet.
+        let at_once = self.offers.pipelining && transaction.whole.is_some() && !self.settings.lmtp;
+        if answered || at_once {
+            transaction.begun = true;
+            return self.give_or_ask();
+        }
+        None
+    }
+
+    /// DATA was answered with 354.
+    fn start_content(&mut self) -> Result<Option<Event>> {
+        let Some(transaction) = &mut self.transaction else { return Ok(None) };
+        let admitted = transaction.admitted();
+        if admitted == 0 {
+            if self.settings.lmtp {
+                // There would be no reply to wait for (RFC 2033 4.2).
+                return Err(self.fail(ErrorKind::OddReply));
+            }
+            // Nobody to send it to, but the server waits for content (RFC 2920 3.1): it gets none.
+            transaction.stage = Stage::Failed;
+            self.say(b".", Asked::Content);
+            return Ok(None);
+        }
+        let due = if self.settings.lmtp { admitted } else { 1 };
+        self.asked.extend(std::iter::repeat_n(Asked::Content, due));
+        Ok(self.give_or_ask())
+    }
+
+    fn give_or_ask(&mut self) -> Option<Event> {
+        let Some(transaction) = &mut self.transaction else { return None };
+        transaction.stage = Stage::Content;
+        let Some(whole) = transaction.whole.take() else { return Some(Event::Content) };
+        self.output.extend_from_slice(&whole);
+        self.note('>', &["<", &whole.len().to_string(), " octets of content>"]);
+        self.content_given(true);
+        None
+    }
+
+    /// A piece of the content is in the output: what the server owes for it.
+    fn content_given(&mut self, last: bool) {
+        let Some(transaction) = &mut self.transaction else { return };
+        if last {
+            transaction.stage = Stage::Sent;
+        }
+        if transaction.encoder.framing() == Framing::Dots {
+            return; // its reply has been due since DATA's
+        }
+        match (last, self.settings.lmtp) {
+            (false, _) => self.asked.push_back(Asked::Chunk),
+            (true, false) => self.asked.push_back(Asked::LastChunk),
+            (true, true) => self.asked.extend(std::iter::repeat_n(Asked::Content, transaction.admitted())),
+        }
+    }
+
+    /// No reply is due: the transaction is over, here and on the server.
+    fn conclude(&mut self) -> Option<Event> {
+        let Some(transaction) = &mut self.transaction else { return None };
+        if transaction.opened && !transaction.completed {
+            transaction.stage = Stage::Reset;
+            self.say(b"RSET", Asked::Reset);
+            return None;
+        }
+        self.done()
+    }
+}
