@@ -7,7 +7,7 @@ import contextlib
 import shutil
 import ssl
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import smtpx
@@ -15,7 +15,9 @@ from hypothesis import HealthCheck, settings
 from smtpx.certificate import make_certificate
 
 from benches import peers
+from tests.clients import LoopThread, OnLoop
 from tests.live import Certificate, LiveServers
+from tests.peer import PATIENCE
 from tests.postfix import Postfix, running_postfix
 from tests.recorder import PASSWORD
 from tests.scripted import Script, ScriptedServer
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.client import Run
+    from tests.clients import Clients
 
     Sinks = Callable[..., Sink]
     Scripted = Callable[..., ScriptedServer]
@@ -138,6 +141,19 @@ def run(request: pytest.FixtureRequest) -> Run:
             runner.run(asyncio.wait_for(main, 60))
 
     return run_on_loop
+
+
+@pytest.fixture(params=[*_loops(), pytest.param(None, id="sync")])
+def client(request: pytest.FixtureRequest) -> Iterator[Clients]:
+    """Make a client: ``client(url, ...)``; Client on each loop made to block, and SyncClient."""
+    if request.param is None:
+        yield lambda *arguments, **options: smtpx.SyncClient(*arguments, **{"timeout": PATIENCE} | options)
+        return
+    loop = LoopThread(request.param)
+    yield lambda *arguments, **options: cast(
+        "smtpx.SyncClient", OnLoop(loop, *arguments, **{"timeout": PATIENCE} | options)
+    )
+    loop.close()
 
 
 @pytest.fixture

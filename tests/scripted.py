@@ -6,7 +6,7 @@ A script is a list of steps, one script a connection::
     ... a client talks to 127.0.0.1, server.port ...
     assert server.received[0].startswith(b"EHLO ")
 
-`polite` builds a whole ordinary session, in which single answers are replaced: ``polite(mail=close())``.
+tests/sessions.py has whole sessions, in which single answers are replaced: ``polite(mail=close())``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from tests.peer import PATIENCE
 
 __all__ = [
-    "Answer",
     "Connection",
     "Script",
     "ScriptedServer",
@@ -33,26 +32,22 @@ __all__ = [
     "close",
     "content",
     "drip",
-    "ehlo",
     "expect",
     "flood",
-    "greeting",
     "half_close",
     "hang",
     "nag",
-    "polite",
+    "play",
     "reset",
     "say",
-    "serve",
     "signal",
     "start_tls",
     "take",
+    "take_chunk",
     "then",
-    "upgrade",
     "wait",
 ]
 
-BANNER = b"220 scripted.example ESMTP\r\n"
 PAUSE = 0.005
 """Seconds between pieces that are to arrive apart."""
 BUFFER = 64 * 1024
@@ -68,8 +63,6 @@ class Step:
 
 
 Script = Sequence[Step]
-Answer = bytes | Step
-"""Octets to say, or what to do instead."""
 
 
 class Connection:
@@ -220,12 +213,13 @@ def bdat() -> Step:
     def run(connection: Connection) -> None:
         line = connection.until(b"\r\n")
         assert line is not None, f"the client closed, after {connection.tail()}"
-        _take_chunk(connection, line)
+        take_chunk(connection, line)
 
     return Step("bdat()", run)
 
 
-def _take_chunk(connection: Connection, line: bytes) -> None:
+def take_chunk(connection: Connection, line: bytes) -> None:
+    """Read the octets that a line of BDAT announces, into `contents`."""
     verb, size, *_ = line.split()
     assert verb.upper() == b"BDAT", f"got {line!r}"
     connection.contents.append(connection.octets(int(size)))
@@ -313,96 +307,20 @@ def broken_tls(context: ssl.SSLContext) -> Step:
     return Step("broken_tls()", run)
 
 
-def upgrade(context: ssl.SSLContext, behind: bytes = b"") -> Step:
-    """Answer STARTTLS, with octets injected behind the reply in the same segment, and shake hands."""
-    return then(say(b"220 2.0.0 go ahead\r\n" + behind), start_tls(context))
-
-
-# Whole sessions
+# Steps of steps
 
 
 def then(*steps: Step) -> Step:
     """Several steps as one: ``polite(data=then(say(b"354 go\r\n"), take(100), reset()))``."""
 
     def run(connection: Connection) -> None:
-        _play(steps, connection)
+        play(steps, connection)
 
     return Step("then()", run)
 
 
-def greeting(*keywords: str) -> bytes:
-    """Return the reply to EHLO."""
-    lines = ["scripted.example", *keywords]
-    return b"".join(
-        b"250%c%b\r\n" % (b" " if number == len(lines) else b"-", line.encode())
-        for number, line in enumerate(lines, 1)
-    )
-
-
-def ehlo(*keywords: str) -> list[Step]:
-    """Return the common opening: a banner, and EHLO answered with these keywords."""
-    return [say(BANNER), expect("EHLO"), say(greeting(*keywords))]
-
-
-def polite(*keywords: str, banner: Answer = BANNER, **answers: Answer | Sequence[Answer]) -> list[Step]:
-    """Return a whole session with a client of any behaviour, in which some answers are replaced.
-
-    The names are the commands in lower case, and ``done`` for what answers the end of the content:
-    ``polite("PIPELINING", mail=b"451 later\r\n", done=reset())``. Several answers are for the first, the
-    second ... command of that name, and the last of them for all after it.
-    """
-    return [_step(banner), serve(**{"ehlo": greeting(*keywords), **answers})]
-
-
-_ANSWERS: dict[str, Answer] = {
-    "helo": b"250 scripted.example\r\n",
-    "lhlo": b"250 scripted.example\r\n",
-    "auth": b"235 2.7.0 welcome\r\n",
-    "mail": b"250 2.1.0 ok\r\n",
-    "rcpt": b"250 2.1.5 ok\r\n",
-    "data": b"354 go ahead\r\n",
-    "bdat": b"250 2.0.0 chunk\r\n",
-    "done": b"250 2.0.0 taken\r\n",
-    "rset": b"250 2.0.0 ok\r\n",
-    "noop": b"250 2.0.0 ok\r\n",
-    "quit": then(say(b"221 2.0.0 bye\r\n"), close()),
-}
-_UNKNOWN = b"502 5.5.1 not implemented\r\n"
-
-
-def serve(**answers: Answer | Sequence[Answer]) -> Step:
-    """Answer command by command until the client closes, as `polite` does."""
-    unknown = answers.keys() - _ANSWERS.keys() - {"ehlo", "starttls", "vrfy", "expn", "help", "other"}
-    assert not unknown, f"no such commands: {unknown}"
-
-    def run(connection: Connection) -> None:
-        counts: dict[str, int] = {}
-
-        def answer(name: str, otherwise: Answer = _UNKNOWN) -> None:
-            chosen = answers.get(name, _ANSWERS.get(name, answers.get("other", otherwise)))
-            if isinstance(chosen, Sequence) and not isinstance(chosen, bytes):
-                number = counts[name] = counts.get(name, -1) + 1
-                chosen = chosen[min(number, len(chosen) - 1)]
-            _play([_step(chosen)], connection)
-
-        while not connection.ended and (line := connection.until(b"\r\n")) is not None:
-            name = line.decode("latin-1").rstrip().partition(" ")[0].lower()
-            if name == "bdat":
-                _take_chunk(connection, line)
-                name = "done" if line.upper().endswith(b" LAST\r\n") else name
-            answer(name)
-            if name == "data" and connection.said.startswith(b"354") and not connection.ended:
-                connection.read_content()
-                answer("done")
-
-    return Step("serve()", run)
-
-
-def _step(answer: Answer) -> Step:
-    return say(answer) if isinstance(answer, bytes) else answer
-
-
-def _play(script: Script, connection: Connection) -> None:
+def play(script: Script, connection: Connection) -> None:
+    """Take the steps until one of them has ended the connection."""
     for number, step in enumerate(script, 1):
         if connection.ended:
             return
@@ -483,7 +401,7 @@ class ScriptedServer:
     def _run(self, number: int, connection: Connection) -> None:
         try:
             assert number <= len(self._scripts), "there is no script for another connection"
-            _play(self._scripts[number - 1], connection)
+            play(self._scripts[number - 1], connection)
             if not connection.ended:
                 connection.read_to_the_end()
         except BaseException as error:  # raised on the thread of the test

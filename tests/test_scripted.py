@@ -19,22 +19,20 @@ from tests.scripted import (
     close,
     content,
     drip,
-    ehlo,
     expect,
     flood,
     half_close,
     hang,
     nag,
-    polite,
     reset,
     say,
     signal,
     start_tls,
     take,
     then,
-    upgrade,
     wait,
 )
+from tests.sessions import ehlo, polite, upgrade
 
 if TYPE_CHECKING:
     from tests.conftest import Scripted
