@@ -216,7 +216,7 @@ class NotOffered(ClientError):
         self.extension = extension
 
     def __str__(self) -> str:
-        return self.args[1] or f"the server does not offer {self.extension}"
+        return _plain(self.args[1] or f"the server does not offer {self.extension}")
 
 
 class StorageError(SMTPError, OSError):
@@ -242,6 +242,9 @@ _SHOWN = 3  # recipients that the text of a MessageRefused names
 
 
 def _one_line(response: Response) -> str:
-    text = f"{response.code} {' / '.join([response.message, *response.body])}"
+    return _plain(f"{response.code} {' / '.join([response.message, *response.body])}")
+
+
+def _plain(text: str) -> str:
     # A server may send what a terminal obeys, and exceptions end on terminals.
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
