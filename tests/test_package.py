@@ -206,6 +206,7 @@ LAYERS = [
     "smtpx.mail",
     "smtpx.info",
     "smtpx.received",
+    "smtpx.target",
     "smtpx.sasl",
     "smtpx.extension",
     "smtpx.folding",
