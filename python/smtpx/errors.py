@@ -18,6 +18,7 @@
     │   ├── ConnectionLost              (ConnectionError) it could not be made, or it broke
     │   ├── ReplyTimeout (TimeoutError) the server did not answer in time
     │   ├── TLSFailed (ConnectionError) no STARTTLS, a handshake that failed, octets ahead of it
+    │   ├── MessageTooLarge (ValueError) more octets than the server takes, found before any was sent
     │   └── NotOffered                  the server lacks what is needed: .extension
     └── StorageError (OSError)          a message could not be stored or read
         ├── MailNotFound (LookupError)  no message of that id
@@ -49,6 +50,7 @@ __all__ = [
     "LoginRefused",
     "MailNotFound",
     "MessageRefused",
+    "MessageTooLarge",
     "NotOffered",
     "ReplyTimeout",
     "ResponseError",
@@ -201,6 +203,13 @@ class ReplyTimeout(ClientError, TimeoutError):
 
 class TLSFailed(ClientError, ConnectionError):
     """There is no TLS: no STARTTLS, a handshake that failed, or octets ahead of it (RFC 3207)."""
+
+
+class MessageTooLarge(ClientError, ValueError):
+    """The message has more octets than the server takes (RFC 1870 6.1); nothing of it was sent."""
+
+    code = 552
+    enhanced = "5.3.4"
 
 
 class NotOffered(ClientError):
