@@ -13,7 +13,9 @@ from smtpx.environment import Account, Domain, Environment
 from smtpx.errors import ConfigurationError, MailNotFound, StorageError, StorageFull
 from smtpx.handler import UNVERIFIED, Handler
 from smtpx.local import LocalHandler
-from smtpx.mail import MailTx, Outcome, RecipientResult
+from smtpx.mail import MailTx
+from smtpx.outcome import Outcome
+from smtpx.result import RecipientResult
 from smtpx.session import Session
 from smtpx.storage import LocalStorage
 

@@ -7,7 +7,8 @@ import re
 from datetime import UTC, datetime
 
 import pytest
-from smtpx.mail import MailTx, Outcome, new_id
+from smtpx.mail import MailTx, new_id
+from smtpx.outcome import Outcome
 from smtpx.session import Session
 
 

@@ -41,6 +41,7 @@ def test_the_installed_package_is_typed(name: str) -> None:
 
 GO_TYPES = [
     "Account",
+    "Client",
     "Command",
     "CommandKind",
     "DKIMOptions",
@@ -60,7 +61,16 @@ GO_TYPES = [
     "Status",
     "Storage",
 ]
-ADDED_TYPES = ["Limits", "Listener", "ServerEngine", "SyncServer"]
+ADDED_TYPES = [
+    "ClientEngine",
+    "Limits",
+    "Listener",
+    "Outcome",
+    "Pool",
+    "ServerEngine",
+    "SyncClient",
+    "SyncServer",
+]
 ERRORS = ["AddressError", "CommandError", "ResponseError", "SMTPError"]
 FUNCTIONS = ["dot_stuff", "dot_unstuff", "parse_command", "parse_mailbox", "parse_path", "parse_response"]
 
@@ -192,6 +202,7 @@ while number := ctypes.c_int.from_address(slot).value:
 
 LAYERS = [
     "smtpx.status",
+    "smtpx.outcome",
     "smtpx.errors",
     "smtpx._core",
     "smtpx.tls",
@@ -204,8 +215,10 @@ LAYERS = [
     "smtpx.listener",
     "smtpx.session",
     "smtpx.mail",
+    "smtpx.result",
     "smtpx.info",
     "smtpx.received",
+    "smtpx.target",
     "smtpx.sasl",
     "smtpx.extension",
     "smtpx.folding",
@@ -223,6 +236,13 @@ LAYERS = [
     "smtpx.connection",
     "smtpx.server",
     "smtpx.sync",
+    "smtpx.options",
+    "smtpx.dialogue",
+    "smtpx.link",
+    "smtpx.client",
+    "smtpx.sync_link",
+    "smtpx.sync_client",
+    "smtpx.pool",
     "smtpx",
     "smtpx.toml",
     "smtpx.systemd",

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from smtpx.errors import InvalidCredential, SMTPError, SyntaxRefused
-from smtpx.sasl import Challenge, Credentials, Mechanism, server_mechanism
+from smtpx.sasl import SERVER_MECHANISMS, Challenge, Credentials, Mechanism, server_mechanism
 
 
 def plain(response: bytes) -> Challenge | Credentials:
@@ -19,7 +19,26 @@ def login(*responses: bytes | None) -> Challenge | Credentials:
 
 
 def test_the_mechanisms_have_the_numbers_of_the_go_package() -> None:
-    assert {mechanism.name: mechanism.value for mechanism in Mechanism} == {"PLAIN": 1, "LOGIN": 2}
+    assert (Mechanism.PLAIN, Mechanism.LOGIN) == (1, 2)
+
+
+def test_a_server_offers_plain_and_login() -> None:
+    assert [mechanism.wire for mechanism in SERVER_MECHANISMS] == ["PLAIN", "LOGIN"]
+
+
+@pytest.mark.parametrize("mechanism", Mechanism)
+def test_a_mechanism_is_found_by_its_name_on_the_wire_in_any_case(mechanism: Mechanism) -> None:
+    assert Mechanism.from_wire(mechanism.wire) is mechanism
+    assert Mechanism.from_wire(mechanism.wire.lower()) is mechanism
+
+
+def test_a_name_on_the_wire_has_hyphens() -> None:
+    assert Mechanism.SCRAM_SHA_256_PLUS.wire == "SCRAM-SHA-256-PLUS"
+
+
+@pytest.mark.parametrize("name", ["", "GSSAPI", "SCRAM_SHA_256", "PLAIN "])
+def test_what_smtpx_does_not_speak_is_no_mechanism(name: str) -> None:
+    assert Mechanism.from_wire(name) is None
 
 
 def test_mechanism_names_are_case_insensitive() -> None:

@@ -1,15 +1,21 @@
-"""SMTP for Python: a server, a sans-IO engine and storage, with the hot path in Rust."""
+"""SMTP for Python: server, client, sans-IO engines and storage, with the hot path in Rust."""
 
 from smtpx._core import (
     AuthEvent,
+    ChallengeEvent,
+    ClientEngine,
     CloseEvent,
     Command,
     CommandEvent,
+    ContentEvent,
     EngineConfig,
     ErrorEvent,
+    HandshakeEvent,
     MessageEvent,
+    ReplyEvent,
     Response,
     ResponseDecoder,
+    SentEvent,
     ServerEngine,
     __version__,
     decode_xtext,
@@ -21,20 +27,31 @@ from smtpx._core import (
     parse_path,
     parse_response,
 )
+from smtpx.client import Client
 from smtpx.environment import Account, DKIMOptions, Domain, Environment, Mailbox
 from smtpx.errors import (
     AddressError,
+    ClientError,
     CommandError,
+    CommandRefused,
     ConfigurationError,
+    ConnectionLost,
     EngineError,
     InvalidCredential,
+    LoginBroken,
+    LoginRefused,
     MailNotFound,
+    MessageRefused,
+    MessageTooLarge,
+    NotOffered,
+    ReplyTimeout,
     ResponseError,
     SMTPError,
     StorageError,
     StorageFull,
     StorageLocked,
     SyntaxRefused,
+    TLSFailed,
 )
 from smtpx.extension import Extension
 from smtpx.handler import Handler
@@ -42,24 +59,36 @@ from smtpx.info import ServerInfo
 from smtpx.limits import Limits
 from smtpx.listener import Listener
 from smtpx.local import LocalHandler
-from smtpx.mail import MailTx, Outcome, RecipientResult
+from smtpx.mail import MailTx
+from smtpx.options import Timeouts
+from smtpx.outcome import Outcome
+from smtpx.pool import Pool
+from smtpx.result import RecipientResult, Result
 from smtpx.sasl import Mechanism
 from smtpx.server import Server
 from smtpx.session import Session
 from smtpx.status import CommandKind, Status
 from smtpx.storage import LocalStorage, Storage
 from smtpx.sync import SyncServer
+from smtpx.sync_client import SyncClient
 
 __all__ = [
     "Account",
     "AddressError",
     "AuthEvent",
+    "ChallengeEvent",
+    "Client",
+    "ClientEngine",
+    "ClientError",
     "CloseEvent",
     "Command",
     "CommandError",
     "CommandEvent",
     "CommandKind",
+    "CommandRefused",
     "ConfigurationError",
+    "ConnectionLost",
+    "ContentEvent",
     "DKIMOptions",
     "Domain",
     "EngineConfig",
@@ -68,22 +97,33 @@ __all__ = [
     "ErrorEvent",
     "Extension",
     "Handler",
+    "HandshakeEvent",
     "InvalidCredential",
     "Limits",
     "Listener",
     "LocalHandler",
     "LocalStorage",
+    "LoginBroken",
+    "LoginRefused",
     "MailNotFound",
     "MailTx",
     "Mailbox",
     "Mechanism",
     "MessageEvent",
+    "MessageRefused",
+    "MessageTooLarge",
+    "NotOffered",
     "Outcome",
+    "Pool",
     "RecipientResult",
+    "ReplyEvent",
+    "ReplyTimeout",
     "Response",
     "ResponseDecoder",
     "ResponseError",
+    "Result",
     "SMTPError",
+    "SentEvent",
     "Server",
     "ServerEngine",
     "ServerInfo",
@@ -93,8 +133,11 @@ __all__ = [
     "StorageError",
     "StorageFull",
     "StorageLocked",
+    "SyncClient",
     "SyncServer",
     "SyntaxRefused",
+    "TLSFailed",
+    "Timeouts",
     "__version__",
     "decode_xtext",
     "dot_stuff",

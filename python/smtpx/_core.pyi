@@ -1,7 +1,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal, TypeAlias, final
 
-from smtpx.mail import Outcome
+from smtpx.outcome import Outcome
 from smtpx.status import CommandKind
 
 __all__ = [

@@ -27,7 +27,7 @@ from smtpx.extension import ExtensionLike, extension_line, extension_parameters,
 from smtpx.handler import Answer, Handler
 from smtpx.local import LocalHandler
 from smtpx.mail import MailTx, new_id
-from smtpx.sasl import Challenge, Credentials, Mechanism, ServerMechanism, server_mechanism
+from smtpx.sasl import SERVER_MECHANISMS, Challenge, Credentials, ServerMechanism, server_mechanism
 from smtpx.status import CommandKind
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class Desk:
             decide=decide,
             tls_required=submission,
             auth_required=submission,
-            mechanisms=[mechanism.name for mechanism in Mechanism] if submission else [],
+            mechanisms=[mechanism.wire for mechanism in SERVER_MECHANISMS] if submission else [],
             dsn=getattr(handler, "dsn", False),
             extensions=[extension_line(extension) for extension in self.extensions],
             mail_params=parameters,

@@ -18,6 +18,7 @@
     │   ├── ConnectionLost              (ConnectionError) it could not be made, or it broke
     │   ├── ReplyTimeout (TimeoutError) the server did not answer in time
     │   ├── TLSFailed (ConnectionError) no STARTTLS, a handshake that failed, octets ahead of it
+    │   ├── MessageTooLarge (ValueError) more octets than the server takes, found before any was sent
     │   └── NotOffered                  the server lacks what is needed: .extension
     └── StorageError (OSError)          a message could not be stored or read
         ├── MailNotFound (LookupError)  no message of that id
@@ -49,6 +50,7 @@ __all__ = [
     "LoginRefused",
     "MailNotFound",
     "MessageRefused",
+    "MessageTooLarge",
     "NotOffered",
     "ReplyTimeout",
     "ResponseError",
@@ -203,6 +205,13 @@ class TLSFailed(ClientError, ConnectionError):
     """There is no TLS: no STARTTLS, a handshake that failed, or octets ahead of it (RFC 3207)."""
 
 
+class MessageTooLarge(ClientError, ValueError):
+    """The message has more octets than the server takes (RFC 1870 6.1); nothing of it was sent."""
+
+    code = 552
+    enhanced = "5.3.4"
+
+
 class NotOffered(ClientError):
     """The server lacks what is needed.
 
@@ -216,7 +225,7 @@ class NotOffered(ClientError):
         self.extension = extension
 
     def __str__(self) -> str:
-        return self.args[1] or f"the server does not offer {self.extension}"
+        return _plain(self.args[1] or f"the server does not offer {self.extension}")
 
 
 class StorageError(SMTPError, OSError):
@@ -242,6 +251,9 @@ _SHOWN = 3  # recipients that the text of a MessageRefused names
 
 
 def _one_line(response: Response) -> str:
-    text = f"{response.code} {' / '.join([response.message, *response.body])}"
+    return _plain(f"{response.code} {' / '.join([response.message, *response.body])}")
+
+
+def _plain(text: str) -> str:
     # A server may send what a terminal obeys, and exceptions end on terminals.
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from smtpx._core import Response
 
 if TYPE_CHECKING:
-    from smtpx.mail import MailTx, RecipientResult
+    from smtpx.mail import MailTx
+    from smtpx.result import RecipientResult
     from smtpx.session import Session
 
 __all__ = ["UNVERIFIED", "Answer", "Handler"]

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from smtpx.environment import Environment
-    from smtpx.mail import MailTx, RecipientResult
+    from smtpx.mail import MailTx
+    from smtpx.result import RecipientResult
     from smtpx.session import Session
 
 __all__ = ["LocalHandler"]

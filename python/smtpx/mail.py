@@ -1,4 +1,4 @@
-"""A message and its envelope, and what became of it for a recipient."""
+"""A message and its envelope."""
 
 # ruff: noqa: A002 - "id" is the attribute's name
 
@@ -7,17 +7,14 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from smtpx._core import Response
     from smtpx.session import Session
 
-__all__ = ["MailTx", "Outcome", "RecipientResult", "new_id"]
+__all__ = ["MailTx", "new_id"]
 
 
 class MailTx:
@@ -108,27 +105,6 @@ class MailTx:
             f"<MailTx {self.id!r} from {self.mail_from!r} to {len(self.recipients)} recipients,"
             f" {len(self.data)} octets>"
         )
-
-
-class Outcome(Enum):
-    """What became of a message for one recipient."""
-
-    ACCEPTED = "accepted"
-    """The next host, or the mailbox, has it: 2yz."""
-    TEMPORARY = "temporary"
-    """Not now: 4yz, or nobody answered before anything was sent."""
-    PERMANENT = "permanent"
-    """Never: 5yz."""
-    UNKNOWN = "unknown"
-    """The connection was lost between the final dot and its reply: sent again it may arrive twice."""
-
-
-@dataclass(frozen=True, slots=True)
-class RecipientResult:
-    """The outcome for one recipient, and the reply that told it (None where there was none)."""
-
-    outcome: Outcome
-    response: Response | None = None
 
 
 _counter = itertools.count()

@@ -83,7 +83,7 @@ static OUTCOMES: PyOnceLock<[Py<PyAny>; 4]> = PyOnceLock::new();
 
 fn python_outcome(py: Python<'_>, outcome: Outcome) -> PyResult<Py<PyAny>> {
     let members = OUTCOMES.get_or_try_init(py, || {
-        let class = py.import("smtpx.mail")?.getattr("Outcome")?;
+        let class = py.import("smtpx.outcome")?.getattr("Outcome")?;
         let member = |name| -> PyResult<Py<PyAny>> { Ok(class.getattr(name)?.unbind()) };
         Ok::<_, PyErr>([member("ACCEPTED")?, member("TEMPORARY")?, member("PERMANENT")?, member("UNKNOWN")?])
     })?;

@@ -1,0 +1,184 @@
+"""`Client`: SMTP and LMTP on asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from smtpx.errors import ConnectionLost, EngineError
+from smtpx.link import Link
+from smtpx.options import Options
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Unpack
+
+    from smtpx._core import Response
+    from smtpx.dialogue import Dialogue, Verb
+    from smtpx.info import ServerInfo
+    from smtpx.mail import MailTx
+    from smtpx.options import Settings
+    from smtpx.result import Result
+    from smtpx.sasl import Mechanism
+
+__all__ = ["Client"]
+
+_T = TypeVar("_T")
+
+
+class Client:
+    """A client of one server, on one connection.
+
+    ::
+
+        async with smtpx.Client("smtp+starttls://mail.example.org", username="joe", password="...") as client:
+            result = await client.send(message)
+
+    Args:
+        url: ``smtp://host`` (port 25), ``smtps://host`` (465, TLS from the start),
+            ``smtp+starttls://host`` (587), ``lmtp://host:24``, ``lmtp+unix:///path``, or a bare host; with
+            ``user:password@``, percent-encoded, before a host.
+        local_name: our name in EHLO; by default our address, as ``[192.0.2.1]`` (RFC 5321 4.1.4).
+        settings: see `Settings`.
+
+    Several tasks may use one client: their verbs take turns. A verb that is cancelled, or that runs out of
+    time, closes the connection.
+
+    Raises:
+        ConfigurationError: arguments that cannot work.
+
+    """
+
+    def __init__(self, url: str, local_name: str | None = None, **settings: Unpack[Settings]) -> None:
+        self._options = Options(url, local_name, **settings)
+        self._lock = asyncio.Lock()
+        self._link: Link | None = None
+
+    async def connect(self) -> Response:
+        """Connect, say hello, go over to TLS and log in as the arguments say; return the last reply to EHLO.
+
+        Raises:
+            ConnectionLost: nobody answers, or the connection broke.
+            TLSFailed: TLS was asked for, and cannot be had.
+            CommandRefused: the server does not want us; `LoginRefused`: not with this password.
+            NotOffered: the server has no login that we may use.
+
+        """
+        async with self._lock:
+            if self._link is not None:
+                if self._link.usable:
+                    raise EngineError("the client is connected already: close() first")
+                await self._link.close()
+            self._link = await Link.open(self._options)
+            return self._link.welcome
+
+    async def close(self) -> None:
+        """Close the connection without a word; `quit` says it."""
+        if self._link is not None:
+            await self._link.close()
+
+    async def __aenter__(self) -> Self:
+        await self.connect()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._link is None:
+            return
+        if error is None:
+            async with self._lock:
+                await self._link.part()
+        self._link.abort()
+
+    # -- what is known
+
+    @property
+    def connected(self) -> bool:
+        """Whether a verb may be said."""
+        return self._link is not None and self._link.usable
+
+    @property
+    def server_info(self) -> ServerInfo:
+        """The server, by its last reply to EHLO (RFC 5321 4.1.1.1)."""
+        return self._dialogue.server_info
+
+    @property
+    def tls(self) -> bool:
+        """Whether the connection is in TLS."""
+        return self._dialogue.engine.tls
+
+    # -- messages
+
+    async def mail_tx(self, mail: MailTx) -> Result:
+        """Send a message as it is: envelope, parameters, and content octet for octet (RFC 5321 3.3).
+
+        Raises:
+            MessageRefused: no recipient was accepted; it has ``.result``, as every `ClientError` here.
+            NotOffered: the server cannot take it as it is.
+            MessageTooLarge: the server takes no message of its size.
+            ValueError: there is no recipient, or an address is none; nothing was sent.
+
+        """
+        return await self._run(self._dialogue.mail_tx(mail))
+
+    # -- the other verbs
+
+    async def authenticate(self, mechanism: Mechanism, username: str, password: str) -> Response:
+        """Log in (RFC 4954); the password of XOAUTH2 and OAUTHBEARER is the token.
+
+        Raises:
+            LoginRefused: the user name or the password is wrong.
+            CommandRefused: the server refuses for another reason.
+            NotOffered: the server does not have the mechanism, or it would show the password without TLS.
+
+        """
+        return await self._run(self._dialogue.authenticate(mechanism, username, password))
+
+    async def starttls(self) -> Response:
+        """Go over to TLS (RFC 3207); return the new reply to EHLO. Raises `TLSFailed`, and closes."""
+        return await self._run(self._dialogue.starttls())
+
+    async def expand(self, mailing_list: str) -> Response:
+        """Ask for the members of a list (EXPN). Raises `CommandRefused`."""
+        return await self._run(self._dialogue.command_on("EXPN", mailing_list))
+
+    async def verify(self, mailbox: str) -> Response:
+        """Ask whether a mailbox exists (VRFY). Raises `CommandRefused`."""
+        return await self._run(self._dialogue.command_on("VRFY", mailbox))
+
+    async def help(self, command: str = "") -> Response:
+        """Ask for help on a command (HELP). Raises `CommandRefused`."""
+        return await self._run(self._dialogue.command_on("HELP", command))
+
+    async def noop(self) -> Response:
+        """Ask for nothing (NOOP): it tells whether the server is there."""
+        return await self._run(self._dialogue.command(b"NOOP"))
+
+    async def reset(self) -> Response:
+        """End a transaction begun by `send_command` (RSET)."""
+        return await self._run(self._dialogue.command(b"RSET"))
+
+    async def send_command(self, command: bytes | str) -> Response:
+        """Send a line of your own, without its CRLF, that one reply answers. Raises `CommandRefused`."""
+        return await self._run(self._dialogue.command(command))
+
+    async def quit(self) -> Response:
+        """Say goodbye (QUIT), and close."""
+        try:
+            return await self._run(self._dialogue.command(b"QUIT"))
+        finally:
+            await self.close()
+
+    @property
+    def _dialogue(self) -> Dialogue:
+        if self._link is None:
+            raise EngineError("the client is not connected: use `async with`, or await connect()")
+        return self._link.dialogue
+
+    async def _run(self, verb: Verb[_T]) -> _T:
+        async with self._lock:
+            link = self._link
+            if link is None or not link.usable:
+                raise ConnectionLost("the connection is closed: connect() again")
+            return await link.run(verb)

@@ -1,0 +1,324 @@
+"""What a client says, verb by verb, without I/O.
+
+Each verb is a generator over the engine. It yields what it needs of its driver and is sent what came of it:
+`bytes` are written, and the engine's next event is the answer; the other requests are below. So asyncio and
+blocking clients are thin pumps of the same words. Where a request fails, the driver throws a `ClientError`
+into the verb.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+
+from smtpx import sasl
+from smtpx._core import ChallengeEvent, ClientEngine, ContentEvent, HandshakeEvent, ReplyEvent, SentEvent
+from smtpx.errors import (
+    ClientError,
+    CommandRefused,
+    EngineError,
+    LoginRefused,
+    MessageRefused,
+    NotOffered,
+    SMTPError,
+    SyntaxRefused,
+    TLSFailed,
+)
+from smtpx.info import ServerInfo
+from smtpx.outcome import Outcome
+from smtpx.result import Result
+from smtpx.target import TLSMode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+    from smtpx._core import Response
+    from smtpx.mail import MailTx
+    from smtpx.options import Options, Token
+
+__all__ = ["SHAKE_HANDS", "Call", "Dialogue", "Event", "Push", "Read", "Request", "Verb"]
+
+_T = TypeVar("_T")
+
+Event: TypeAlias = "ReplyEvent | ChallengeEvent | HandshakeEvent | ContentEvent | SentEvent"
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """Write, and go on when there is room for more; answered by an event that came meanwhile, or None."""
+
+    octets: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Call a function of the user's, which may give an awaitable; answered by what comes of it."""
+
+    function: Callable[[], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Call a function that reads files, and so may block; answered by what it gives."""
+
+    function: Callable[[], Any]
+
+
+class ShakeHands:
+    """Do the TLS handshake; answered by None. See `SHAKE_HANDS`."""
+
+
+SHAKE_HANDS: Final = ShakeHands()
+
+Request: TypeAlias = "bytes | Push | Call | Read | ShakeHands"
+Verb: TypeAlias = "Generator[Request, Any, _T]"
+
+AT_ONCE: Final = 64 << 10  # octets of content that go to the engine whole, in one group with the envelope
+_INITIAL: Final = 9000  # octets of an initial response; more do not fit into AUTH's line (RFC 4954 4)
+_PIECE: Final = 256 << 10  # octets of larger content between two looks at what the server says
+_BARE: Final = re.compile(rb"\r(?!\n)|(?<!\r)\n")
+
+
+class Dialogue:
+    """The verbs on one connection.
+
+    Attributes:
+        engine: the session's state.
+        certificate: the server's, DER, once in TLS.
+
+    """
+
+    __slots__ = ("_options", "certificate", "engine")
+
+    def __init__(self, options: Options, sockname: object) -> None:
+        target = options.target
+        self._options = options
+        self.certificate: bytes | None = None
+        self.engine = ClientEngine(
+            options.local_name or _literal(sockname),
+            lmtp=target.lmtp,
+            tls=target.tls is TLSMode.IMPLICIT,
+            newlines=options.newlines,
+        )
+        if options.trace is not None:
+            self.engine.keep_transcript()
+
+    @property
+    def server_info(self) -> ServerInfo:
+        """The server, by its last reply to EHLO."""
+        return ServerInfo(*self.engine.info)
+
+    # -- the session
+
+    def open(self) -> Verb[Response]:
+        """Hear the banner, say hello, and go as far as the options say: STARTTLS, AUTH."""
+        response = yield from self._replied(b"", "connect")
+        if self._options.target.tls is TLSMode.STARTTLS:
+            response = yield from self.starttls()
+        if self._options.username:
+            yield from self.log_in()
+        return response
+
+    def starttls(self) -> Verb[Response]:
+        """Go over to TLS; never on in clear text where that fails."""
+        try:
+            octets = self.engine.starttls()
+        except NotOffered as error:
+            raise TLSFailed("the server does not offer STARTTLS") from error
+        event = yield octets
+        if not isinstance(event, HandshakeEvent):
+            refusal = CommandRefused("STARTTLS", _response(event))
+            raise TLSFailed(str(refusal)) from refusal
+        yield SHAKE_HANDS
+        return (yield from self._replied(self.engine.tls_started(), "EHLO"))
+
+    def log_in(self) -> Verb[Response]:
+        """Log in as the options say, by the strongest mechanism that both sides know."""
+        options = self._options
+        username, secret = options.username or "", options.password or ""
+        if options.token is not None:
+            secret = yield from self._token(options.token)
+        return (
+            yield from self._authenticate(
+                options.mechanisms, username, secret, with_token=options.token is not None
+            )
+        )
+
+    def authenticate(self, mechanism: sasl.Mechanism, username: str, password: str) -> Verb[Response]:
+        """Log in by this mechanism; the password of XOAUTH2 and OAUTHBEARER is the token."""
+        with_token = mechanism in (sasl.Mechanism.XOAUTH2, sasl.Mechanism.OAUTHBEARER)
+        return self._authenticate((mechanism,), username, password, with_token=with_token)
+
+    def _token(self, token: Token) -> Verb[str]:
+        if callable(token):
+            token = yield Call(token)
+        if not isinstance(token, str):
+            raise TypeError(f"token() gave {type(token).__name__}, not str")
+        return token
+
+    def _authenticate(
+        self, allowed: tuple[sasl.Mechanism, ...] | None, username: str, secret: str, *, with_token: bool
+    ) -> Verb[Response]:
+        engine, target = self.engine, self._options.target
+        offered = self.server_info.extensions.get("AUTH", [])
+        mechanism = sasl.choose_mechanism(
+            offered,
+            tls=engine.tls or bool(target.path),  # what goes through a unix socket is on no wire
+            token=with_token,
+            certificate=self.certificate,
+            allowed=allowed,
+            cleartext=self._options.cleartext_auth,
+        )
+        exchange = sasl.client_mechanism(
+            mechanism,
+            username,
+            secret,
+            offered=offered,
+            certificate=self.certificate,
+            host=target.host,
+            port=target.port,
+        )
+        initial = exchange.initial
+        early = initial is not None and len(initial) <= _INITIAL
+        event = yield engine.auth(mechanism.wire, initial if early else None)
+        if initial is not None and not early and isinstance(event, ChallengeEvent):
+            event = yield engine.respond(initial)
+        while isinstance(event, ChallengeEvent):
+            try:
+                answer = exchange.step(event.data)
+            except SMTPError:
+                yield engine.respond(None)
+                raise
+            event = yield engine.respond(answer)
+        response = _response(event)
+        if response.code >= 300:
+            refusal = LoginRefused if response.code == 535 else CommandRefused
+            raise refusal(f"AUTH {mechanism.wire}", response)
+        exchange.finish(response.message)
+        return response
+
+    # -- commands of one reply
+
+    def command(self, line: bytes | str) -> Verb[Response]:
+        """Send a command as it is (RFC 5321 4.1.1)."""
+        octets = line.encode() if isinstance(line, str) else line
+        return (yield from self._replied(self.engine.command(octets), octets.decode("utf-8", "replace")))
+
+    def command_on(self, verb: str, argument: str) -> Verb[Response]:
+        """Send a command on a name; one that is not ASCII needs SMTPUTF8 (RFC 6531 3.7.4.2)."""
+        line = f"{verb} {argument}".rstrip(" ")
+        if not argument.isascii():
+            if not self.engine.offers("SMTPUTF8"):
+                raise NotOffered("SMTPUTF8")
+            line += " SMTPUTF8"
+        return (yield from self.command(line))
+
+    def _replied(self, octets: bytes, command: str) -> Verb[Response]:
+        event = yield octets
+        response = _response(event)
+        if response.code >= 400:
+            raise CommandRefused(command, response)
+        return response
+
+    # -- messages
+
+    def mail_tx(self, mail: MailTx) -> Verb[Result]:
+        """Send a message as it is: the envelope it has, its content octet for octet."""
+        data = mail.data
+        if len(data) > AT_ONCE and self._options.newlines == "strict" and (bare := _BARE.search(data)):
+            # What is given in pieces the engine would find out too late.
+            raise SyntaxRefused(
+                "a CR or LF stands alone; end each line with CRLF", 554, "5.6.0", bare.start()
+            )
+        recipients, rcpt_params = mail.recipients, mail.rcpt_params
+        if len(set(recipients)) < len(recipients):
+            recipients, rcpt_params = _once(recipients, rcpt_params)
+        return self._transaction(
+            mail.mail_from,
+            recipients,
+            mail.params,
+            rcpt_params if any(rcpt_params) else None,
+            data if len(data) <= AT_ONCE else None,
+            size=len(data),
+            eight_bit=len(data) > AT_ONCE and not data.isascii(),
+            pieces=lambda: (data[at : at + _PIECE] for at in range(0, len(data), _PIECE)),
+            reads=False,
+        )
+
+    def _transaction(
+        self,
+        mail_from: str,
+        recipients: list[str],
+        params: dict[str, str],
+        rcpt_params: list[dict[str, str]] | None,
+        data: bytes | None,
+        *,
+        size: int,
+        eight_bit: bool,
+        pieces: Callable[[], Iterator[bytes]],
+        reads: bool,
+    ) -> Verb[Result]:
+        engine = self.engine
+        try:
+            octets = engine.mail(
+                mail_from, recipients, params, rcpt_params, data, size=size, eight_bit=eight_bit
+            )
+            event = yield octets
+            if isinstance(event, ContentEvent):
+                event = yield from self._content(pieces(), reads)
+        except ClientError as error:
+            sent = engine.lost() if not engine.idle else None
+            # Nothing was sent of what the engine refused to begin.
+            error.result = Result(recipients, sent or Outcome.PERMANENT)
+            if error.result.accepted:
+                return error.result
+            raise
+        result = Result(recipients, event)
+        if not event.accepted:
+            raise MessageRefused(result)
+        return result
+
+    def _content(self, pieces: Iterator[bytes], reads: bool) -> Verb[SentEvent]:
+        """Give the engine the content piece by piece, until it has all or wants no more."""
+        engine = self.engine
+
+        def read() -> bytes:
+            return next(pieces, b"")
+
+        piece = (yield Read(read)) if reads else read()
+        while engine.wants_content:
+            following = ((yield Read(read)) if reads else read()) if piece else b""
+            event = yield Push(engine.content(piece, last=not following))
+            if event is not None:
+                return _sent(event)
+            piece = following
+        return _sent((yield b""))
+
+
+def _once(recipients: list[str], rcpt_params: list[dict[str, str]]) -> tuple[list[str], list[dict[str, str]]]:
+    """Each recipient at its first place."""
+    first: dict[str, dict[str, str]] = {}
+    for recipient, params in zip(recipients, rcpt_params, strict=True):
+        first.setdefault(recipient, params)
+    return list(first), list(first.values())
+
+
+def _response(event: Event) -> Response:
+    if not isinstance(event, ReplyEvent):
+        raise EngineError(f"{event!r} where a reply was due")
+    return event.response
+
+
+def _sent(event: Event) -> SentEvent:
+    if not isinstance(event, SentEvent):
+        raise EngineError(f"{event!r} where the end of a transaction was due")
+    return event
+
+
+def _literal(sockname: object) -> str:
+    """Return our end's address, which EHLO has where a host has no name (RFC 5321 4.1.3 and 4.1.4)."""
+    if not isinstance(sockname, tuple):
+        return "localhost"
+    host = str(sockname[0]).partition("%")[0]
+    return f"[IPv6:{host}]" if ":" in host else f"[{host}]"

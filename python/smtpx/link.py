@@ -1,0 +1,363 @@
+"""A client's connection on asyncio: octets between a transport and the engine, and the clock.
+
+It pumps what `dialogue` says, and knows no protocol.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import socket
+import ssl
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import aiohappyeyeballs
+
+from smtpx.dialogue import SHAKE_HANDS, Call, Dialogue, Event, Push, Read
+from smtpx.errors import ClientError, ConnectionLost, ReplyTimeout, ResponseError, TLSFailed
+from smtpx.target import TLSMode
+
+if TYPE_CHECKING:
+    from smtpx._core import Response
+    from smtpx.dialogue import Request, Verb
+    from smtpx.options import Options, Trace
+
+__all__ = ["Link"]
+
+_T = TypeVar("_T")
+
+_WRITE_BUFFER = 256 << 10  # octets that wait for the server before more are asked for
+_NEXT_ADDRESS = 0.25  # seconds before the next address is tried beside one that does not answer
+_CLOSING = 5.0  # seconds that a goodbye may take; all is said and done by then
+
+
+class Link(asyncio.Protocol):
+    """One connection, from its first octet to its last.
+
+    Attributes:
+        dialogue: the verbs on it.
+        messages: transactions begun on it.
+        rested: when the last verb ended, in seconds of the loop's clock.
+        welcome: the last reply to EHLO.
+
+    """
+
+    __slots__ = (
+        "_began",
+        "_closed",
+        "_engine",
+        "_event",
+        "_heard",
+        "_loop",
+        "_lost",
+        "_options",
+        "_paused",
+        "_room",
+        "_timer",
+        "_transport",
+        "_waiter",
+        "dialogue",
+        "messages",
+        "rested",
+        "welcome",
+    )
+
+    dialogue: Dialogue
+    welcome: Response
+    _transport: asyncio.Transport
+
+    def __init__(self, options: Options, loop: asyncio.AbstractEventLoop) -> None:
+        self._options = options
+        self._loop = loop
+        self._waiter: asyncio.Future[Any] | None = None
+        self._room: asyncio.Future[None] | None = None
+        self._event: Event | None = None
+        self._lost: ClientError | None = None
+        self._closed: asyncio.Future[None] = loop.create_future()
+        self._timer: asyncio.TimerHandle | None = None
+        self._began = self._heard = self.rested = loop.time()
+        self._paused = False
+        self.messages = 0
+
+    @classmethod
+    async def open(cls, options: Options) -> Link:
+        """Connect, say hello, go over to TLS and log in as the options say; raises as `Client.connect`."""
+        link = await cls._to(options)
+        try:
+            link.welcome = await link.run(link.dialogue.open())
+        except BaseException:
+            link.abort()
+            raise
+        return link
+
+    @classmethod
+    async def _to(cls, options: Options) -> Link:
+        loop = asyncio.get_running_loop()
+        target, patience = options.target, options.timeouts.connect
+        security: dict[str, Any] = {}
+        if target.tls is TLSMode.IMPLICIT:
+            security = {
+                "ssl": options.context,
+                "server_hostname": target.host,
+                "ssl_handshake_timeout": patience,
+            }
+        try:
+            if target.path:
+                async with asyncio.timeout(patience):
+                    _, link = await loop.create_unix_connection(lambda: cls(options, loop), target.path)
+                return link
+            async with asyncio.timeout(patience):
+                sock = await _connected(options, loop)
+            _, link = await loop.create_connection(lambda: cls(options, loop), sock=sock, **security)
+        except ssl.SSLError as error:
+            raise TLSFailed(f"{target}: {error.reason or error}") from error
+        except TimeoutError as error:
+            raise ConnectionLost(f"{target}: no connection within {patience:g} s") from error
+        except OSError as error:
+            raise ConnectionLost(f"{target}: {error.strerror or error}") from error
+        return link
+
+    # -- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=_WRITE_BUFFER)
+        self.dialogue = Dialogue(self._options, transport.get_extra_info("sockname"))
+        self._engine = self.dialogue.engine
+        self._note_certificate()
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the engine: the hot path."""
+        self._heard = self._loop.time()
+        engine = self._engine
+        try:
+            event, output = engine.receive_data(data)
+        except ResponseError as error:
+            self._fail(ConnectionLost(f"the server broke the protocol: {error}"), error)
+            return
+        if output:
+            self._transport.write(output)
+        if self._options.trace is not None:
+            self._show(self._options.trace)
+        if event is not None:
+            self._tell(event)
+        elif engine.closed and self._waiter is None:
+            self._transport.close()
+
+    def pause_writing(self) -> None:
+        """Have `Push` wait."""
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        """Have it go on."""
+        self._paused = False
+        self._heard = self._loop.time()
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Tell the verb under way."""
+        if self._timer is not None:
+            self._timer.cancel()
+        farewell = self._engine.farewell
+        if farewell is not None:
+            lost = ConnectionLost(f"the server closed the connection: {farewell.code} {farewell.message}")
+        elif error is not None:
+            lost = ConnectionLost(f"the connection broke: {error}")
+        else:
+            lost = ConnectionLost("the server closed the connection")
+        self._fail(lost, error)
+        if not self._closed.done():
+            self._closed.set_result(None)
+
+    # -- the pump
+
+    @property
+    def usable(self) -> bool:
+        """Whether a verb may begin."""
+        return self._lost is None and self._engine.idle
+
+    async def run(self, verb: Verb[_T]) -> _T:
+        """Have the verb said; what it asks for is done here.
+
+        One at a time. Cancelled, or failing inside the protocol, the connection is closed: what the server
+        would say next belongs to no verb.
+        """
+        self._began = self._loop.time()
+        try:
+            request = next(verb)
+            while True:
+                try:
+                    if type(request) is bytes:
+                        answer = await self._exchange(request)
+                    else:
+                        answer = await self._do(request)
+                except ClientError as error:
+                    request = verb.throw(error)
+                else:
+                    request = verb.send(answer)
+        except StopIteration as stop:
+            value: _T = stop.value
+            return value
+        finally:
+            verb.close()
+            self._waiter = None
+            self.rested = self._loop.time()
+            if not self._engine.idle:
+                self.abort()
+
+    def _exchange(self, octets: bytes) -> asyncio.Future[Any]:
+        """Write; the future of the event that comes of it."""
+        waiter = self._waiter = self._loop.create_future()
+        if self._lost is not None:
+            waiter.set_exception(self._lost)
+            return waiter
+        if octets:
+            self._transport.write(octets)
+            if self._options.trace is not None:
+                self._show(self._options.trace)
+        if self._event is not None:
+            event, self._event = self._event, None
+            waiter.set_result(event)
+            return waiter
+        self._heard = self._loop.time()
+        if self._timer is None:
+            self._watch()
+        return waiter
+
+    async def _do(self, request: Request) -> Any:
+        if isinstance(request, Push):
+            return await self._push(request.octets)
+        if isinstance(request, Read):
+            return await asyncio.to_thread(request.function)
+        if isinstance(request, Call):
+            answer = request.function()
+            return await answer if inspect.isawaitable(answer) else answer
+        assert request is SHAKE_HANDS  # noqa: S101 - for the type alone
+        return await self._shake_hands()
+
+    async def _push(self, octets: bytes) -> Event | None:
+        if self._lost is not None:
+            raise self._lost
+        self._transport.write(octets)
+        if self._options.trace is not None:
+            self._show(self._options.trace)
+        if self._paused and self._event is None:
+            self._room = self._loop.create_future()
+            self._heard = self._loop.time()
+            if self._timer is None:
+                self._watch()
+            await self._room
+            self._room = None
+            if self._lost is not None:
+                raise self._lost
+        event, self._event = self._event, None
+        return event
+
+    async def _shake_hands(self) -> None:
+        options = self._options
+        try:
+            transport = await self._loop.start_tls(
+                self._transport,
+                self,
+                options.context,
+                server_hostname=options.target.host,
+                ssl_handshake_timeout=options.timeouts.connect,
+            )
+        except ssl.SSLError as error:
+            raise TLSFailed(f"{options.target}: {error.reason or error}") from error
+        except (OSError, TimeoutError) as error:
+            raise TLSFailed(f"{options.target}: the TLS handshake failed: {error}") from error
+        if transport is None or self._lost is not None:
+            raise self._lost or TLSFailed(f"{options.target}: the connection broke in the TLS handshake")
+        self._transport = transport
+        self._transport.set_write_buffer_limits(high=_WRITE_BUFFER)
+        self._note_certificate()
+
+    def _note_certificate(self) -> None:
+        secure = self._transport.get_extra_info("ssl_object")
+        if secure is not None:
+            self.dialogue.certificate = secure.getpeercert(True)
+
+    def _tell(self, event: Event) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(event)
+            return
+        self._event = event
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+
+    def _fail(self, error: ClientError, cause: BaseException | None) -> None:
+        if self._lost is not None:
+            return
+        error.__cause__ = cause
+        self._lost = error
+        self._transport.abort()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(error)
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+
+    def _show(self, trace: Trace) -> None:
+        for direction, line in self._engine.take_transcript():
+            trace(direction, line)
+
+    # -- the clock
+
+    def _watch(self) -> None:
+        """Look whether the server is over time, and when to look again.
+
+        No timer is set and cancelled for each reply: one goes on while the connection is in use.
+        """
+        self._timer = None
+        waits = self._room is not None or (self._waiter is not None and not self._waiter.done())
+        waiting = self._engine.waiting
+        if not waits or not waiting or self._lost is not None:
+            return
+        timeouts = self._options.timeouts
+        now = self._loop.time()
+        due = self._heard + getattr(timeouts, waiting)
+        if timeouts.total is not None:
+            due = min(due, self._began + timeouts.total)
+        if now >= due:
+            self._fail(ReplyTimeout(f"the server did not answer in time ({waiting.replace('_', ' ')})"), None)
+            return
+        self._timer = self._loop.call_at(min(due, now + timeouts.shortest), self._watch)
+
+    # -- the end
+
+    def abort(self) -> None:
+        """Close at once, and say nothing."""
+        self._fail(ConnectionLost("the connection was closed"), None)
+        self._transport.abort()
+
+    async def part(self) -> None:
+        """Say QUIT where that can be said, and close; what goes wrong in it concerns nobody any more."""
+        if self.usable:
+            with contextlib.suppress(ClientError, TimeoutError):
+                async with asyncio.timeout(_CLOSING):
+                    await self.run(self.dialogue.command(b"QUIT"))
+        await self.close()
+
+    async def close(self) -> None:
+        """Close, and wait until it is."""
+        if self._waiter is None and self._lost is None:
+            self._lost = ConnectionLost("the connection was closed")
+            self._transport.close()
+        if not self._closed.done():
+            await asyncio.wait([self._closed], timeout=_CLOSING)
+        self.abort()
+
+
+async def _connected(options: Options, loop: asyncio.AbstractEventLoop) -> socket.socket:
+    """Connect to whichever of the server's addresses answers first (RFC 8305)."""
+    target, source = options.target, options.source_address
+    kind = socket.SOCK_STREAM
+    addresses = await loop.getaddrinfo(target.host, target.port, type=kind)
+    sources = None if source is None else await loop.getaddrinfo(source[0], source[1], type=kind)
+    return await aiohappyeyeballs.start_connection(
+        addresses, local_addr_infos=sources, happy_eyeballs_delay=_NEXT_ADDRESS, loop=loop
+    )

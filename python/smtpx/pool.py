@@ -1,0 +1,196 @@
+"""`Pool`: kept connections to one server, shared by many tasks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Self
+
+from smtpx.errors import ConfigurationError, ConnectionLost, EngineError
+from smtpx.link import Link
+from smtpx.options import Options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Unpack
+
+    from smtpx.dialogue import Dialogue, Verb
+    from smtpx.mail import MailTx
+    from smtpx.options import Settings
+    from smtpx.result import Result
+
+__all__ = ["Pool"]
+
+
+class Pool:
+    """At most `size` connections to one server, made when they are needed, kept and used in turns.
+
+    A task that finds all of them busy waits; the tasks are served in their order. A connection that died
+    while it rested is replaced, and a message begun on it is sent again where nobody can have got it.
+
+    ::
+
+        async with smtpx.Pool("smtp://relay.example.org", size=20) as pool:
+            async with asyncio.TaskGroup() as group:
+                for message in messages:
+                    group.create_task(pool.send(message))
+
+    Args:
+        url, local_name, settings: see `Client`.
+        size: connections at the same time.
+        max_messages: messages on one connection before it is replaced: servers have limits of their own.
+        idle: seconds that a connection rests before it is closed; servers close theirs after minutes.
+
+    """
+
+    def __init__(
+        self,
+        url: str,
+        size: int = 10,
+        local_name: str | None = None,
+        *,
+        max_messages: int = 1000,
+        idle: float = 30.0,
+        **settings: Unpack[Settings],
+    ) -> None:
+        if size < 1 or max_messages < 1 or idle <= 0:
+            raise ConfigurationError("size and max_messages are 1 or more, idle is more than 0 seconds")
+        self._options = Options(url, local_name, **settings)
+        self._size = size
+        self._max_messages = max_messages
+        self._idle = idle
+        self._resting: list[Link] = []  # the one used last is used next, so that the others can go
+        self._waiting: deque[asyncio.Future[Link | None]] = deque()
+        self._open = 0
+        self._empty: asyncio.Future[None] | None = None
+        self._reaper: asyncio.TimerHandle | None = None
+        self._partings: set[asyncio.Task[None]] = set()
+        self._closing = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def mail_tx(self, mail: MailTx) -> Result:
+        """See `Client.mail_tx`."""
+        return await self._on_one(lambda dialogue: dialogue.mail_tx(mail))
+
+    async def close(self) -> None:
+        """Take no more messages, let those on their way arrive, and say goodbye on each connection."""
+        self._closing = True
+        if self._reaper is not None:
+            self._reaper.cancel()
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_exception(_closed())
+        while self._resting:
+            self._part(self._resting.pop())
+        if self._open:
+            self._empty = asyncio.get_running_loop().create_future()
+            await self._empty
+        while self._partings:
+            await asyncio.wait(self._partings)
+
+    async def _on_one(self, verb: Callable[[Dialogue], Verb[Result]]) -> Result:
+        link = self._take_resting() or await self._get()
+        if link.messages:
+            try:
+                return await self._say(link, verb)
+            except ConnectionLost as error:
+                # A kept connection may be gone before we know. Nobody may get the message twice.
+                if error.result is None or len(error.result.temporary) < len(error.result):
+                    raise
+            link = await self._get()
+        return await self._say(link, verb)
+
+    async def _say(self, link: Link, verb: Callable[[Dialogue], Verb[Result]]) -> Result:
+        link.messages += 1
+        try:
+            return await link.run(verb(link.dialogue))
+        finally:
+            self._put(link)
+
+    def _take_resting(self) -> Link | None:
+        while self._resting:
+            link = self._resting.pop()
+            if link.usable:
+                return link
+            self._gone(link)
+        return None
+
+    async def _get(self) -> Link:
+        """Make a connection, or wait for one."""
+        if self._closing:
+            raise _closed()
+        if self._open >= self._size:
+            waiter: asyncio.Future[Link | None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiter)
+            try:
+                given = await waiter
+            except BaseException:
+                if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                    self._pass_on(waiter.result())  # cancelled with a connection in hand
+                raise
+            if given is not None:
+                return given
+        else:
+            self._open += 1
+        try:
+            return await Link.open(self._options)
+        except BaseException:
+            self._pass_on(None)
+            raise
+
+    def _put(self, link: Link) -> None:
+        if not link.usable:
+            self._gone(link)
+        elif link.messages >= self._max_messages or self._closing:
+            self._part(link)
+        else:
+            self._pass_on(link)
+
+    def _pass_on(self, link: Link | None) -> None:
+        """Give a connection, or (None) the right to make one, to the task that has waited longest."""
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(link)
+                return
+        if link is None:
+            self._open -= 1
+            if self._open == 0 and self._empty is not None and not self._empty.done():
+                self._empty.set_result(None)
+        else:
+            self._resting.append(link)
+            if self._reaper is None:
+                self._reap()
+
+    def _gone(self, link: Link) -> None:
+        link.abort()
+        self._pass_on(None)
+
+    def _part(self, link: Link) -> None:
+        task = asyncio.get_running_loop().create_task(link.part())
+        self._partings.add(task)
+        task.add_done_callback(self._partings.discard)
+        self._pass_on(None)
+
+    def _reap(self) -> None:
+        """Close what has rested for too long; one timer for all, and none while nothing rests."""
+        loop = asyncio.get_running_loop()
+        self._reaper = None
+        oldest = loop.time() - self._idle
+        while self._resting and self._resting[0].rested <= oldest:
+            self._part(self._resting.pop(0))
+        if self._resting:
+            self._reaper = loop.call_at(self._resting[0].rested + self._idle, self._reap)
+
+
+def _closed() -> EngineError:
+    return EngineError("the pool is closed")
