@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from smtpx.errors import ConnectionLost, EngineError
+from smtpx.errors import EngineError
 from smtpx.link import Link
 from smtpx.options import Options
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
     from typing import Unpack
 
@@ -84,12 +85,16 @@ class Client:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._link is None:
+        link = self._link
+        if link is None:
             return
-        if error is None:
-            async with self._lock:
-                await self._link.part()
-        self._link.abort()
+        try:
+            if error is None:
+                async with self._lock:
+                    await link.part()
+        finally:
+            link.abort()
+            await link.close()
 
     # -- what is known
 
@@ -101,12 +106,12 @@ class Client:
     @property
     def server_info(self) -> ServerInfo:
         """The server, by its last reply to EHLO (RFC 5321 4.1.1.1)."""
-        return self._dialogue.server_info
+        return self._connected.dialogue.server_info
 
     @property
     def tls(self) -> bool:
         """Whether the connection is in TLS."""
-        return self._dialogue.engine.tls
+        return self._connected.dialogue.engine.tls
 
     # -- messages
 
@@ -120,7 +125,7 @@ class Client:
             ValueError: there is no recipient, or an address is none; nothing was sent.
 
         """
-        return await self._run(self._dialogue.mail_tx(mail))
+        return await self._run(lambda dialogue: dialogue.mail_tx(mail))
 
     # -- the other verbs
 
@@ -133,52 +138,50 @@ class Client:
             NotOffered: the server does not have the mechanism, or it would show the password without TLS.
 
         """
-        return await self._run(self._dialogue.authenticate(mechanism, username, password))
+        return await self._run(lambda dialogue: dialogue.authenticate(mechanism, username, password))
 
     async def starttls(self) -> Response:
         """Go over to TLS (RFC 3207); return the new reply to EHLO. Raises `TLSFailed`, and closes."""
-        return await self._run(self._dialogue.starttls())
+        return await self._run(lambda dialogue: dialogue.starttls())
 
     async def expand(self, mailing_list: str) -> Response:
         """Ask for the members of a list (EXPN). Raises `CommandRefused`."""
-        return await self._run(self._dialogue.command_on("EXPN", mailing_list))
+        return await self._run(lambda dialogue: dialogue.command_on("EXPN", mailing_list))
 
     async def verify(self, mailbox: str) -> Response:
         """Ask whether a mailbox exists (VRFY). Raises `CommandRefused`."""
-        return await self._run(self._dialogue.command_on("VRFY", mailbox))
+        return await self._run(lambda dialogue: dialogue.command_on("VRFY", mailbox))
 
     async def help(self, command: str = "") -> Response:
         """Ask for help on a command (HELP). Raises `CommandRefused`."""
-        return await self._run(self._dialogue.command_on("HELP", command))
+        return await self._run(lambda dialogue: dialogue.command_on("HELP", command))
 
     async def noop(self) -> Response:
         """Ask for nothing (NOOP): it tells whether the server is there."""
-        return await self._run(self._dialogue.command(b"NOOP"))
+        return await self._run(lambda dialogue: dialogue.command(b"NOOP"))
 
     async def reset(self) -> Response:
         """End a transaction begun by `send_command` (RSET)."""
-        return await self._run(self._dialogue.command(b"RSET"))
+        return await self._run(lambda dialogue: dialogue.command(b"RSET"))
 
     async def send_command(self, command: bytes | str) -> Response:
         """Send a line of your own, without its CRLF, that one reply answers. Raises `CommandRefused`."""
-        return await self._run(self._dialogue.command(command))
+        return await self._run(lambda dialogue: dialogue.command(command))
 
     async def quit(self) -> Response:
         """Say goodbye (QUIT), and close."""
         try:
-            return await self._run(self._dialogue.command(b"QUIT"))
+            return await self._run(lambda dialogue: dialogue.command(b"QUIT"))
         finally:
             await self.close()
 
     @property
-    def _dialogue(self) -> Dialogue:
+    def _connected(self) -> Link:
         if self._link is None:
             raise EngineError("the client is not connected: use `async with`, or await connect()")
-        return self._link.dialogue
+        return self._link
 
-    async def _run(self, verb: Verb[_T]) -> _T:
+    async def _run(self, verb: Callable[[Dialogue], Verb[_T]]) -> _T:
         async with self._lock:
-            link = self._link
-            if link is None or not link.usable:
-                raise ConnectionLost("the connection is closed: connect() again")
-            return await link.run(verb)
+            link = self._connected  # who waited for his turn may find another one than before
+            return await link.run(verb(link.dialogue))

@@ -17,6 +17,7 @@ from smtpx._core import ChallengeEvent, ClientEngine, ContentEvent, HandshakeEve
 from smtpx.errors import (
     ClientError,
     CommandRefused,
+    ConnectionLost,
     EngineError,
     LoginRefused,
     MessageRefused,
@@ -109,6 +110,22 @@ class Dialogue:
         """The server, by its last reply to EHLO."""
         return ServerInfo(*self.engine.info)
 
+    def lost(self, error: BaseException | None = None) -> ConnectionLost:
+        """Return what to say of a connection that has ended, by its last word where it had one."""
+        farewell = self.engine.farewell
+        if farewell is not None:
+            return ConnectionLost(str(CommandRefused("the server closed the connection", farewell)))
+        if error is not None:
+            return ConnectionLost(f"the connection broke: {error or type(error).__name__}")
+        return ConnectionLost("the server closed the connection")
+
+    def _begin(self) -> ClientEngine:
+        if self.engine.closed:
+            if self.engine.farewell is not None:
+                raise self.lost()
+            raise ConnectionLost("the connection is closed: connect() again")
+        return self.engine
+
     # -- the session
 
     def open(self) -> Verb[Response]:
@@ -123,7 +140,7 @@ class Dialogue:
     def starttls(self) -> Verb[Response]:
         """Go over to TLS; never on in clear text where that fails."""
         try:
-            octets = self.engine.starttls()
+            octets = self._begin().starttls()
         except NotOffered as error:
             raise TLSFailed("the server does not offer STARTTLS") from error
         event = yield octets
@@ -160,7 +177,7 @@ class Dialogue:
     def _authenticate(
         self, allowed: tuple[sasl.Mechanism, ...] | None, username: str, secret: str, *, with_token: bool
     ) -> Verb[Response]:
-        engine, target = self.engine, self._options.target
+        engine, target = self._begin(), self._options.target
         offered = self.server_info.extensions.get("AUTH", [])
         mechanism = sasl.choose_mechanism(
             offered,
@@ -203,13 +220,13 @@ class Dialogue:
     def command(self, line: bytes | str) -> Verb[Response]:
         """Send a command as it is (RFC 5321 4.1.1)."""
         octets = line.encode() if isinstance(line, str) else line
-        return (yield from self._replied(self.engine.command(octets), octets.decode("utf-8", "replace")))
+        return (yield from self._replied(self._begin().command(octets), octets.decode("utf-8", "replace")))
 
     def command_on(self, verb: str, argument: str) -> Verb[Response]:
         """Send a command on a name; one that is not ASCII needs SMTPUTF8 (RFC 6531 3.7.4.2)."""
         line = f"{verb} {argument}".rstrip(" ")
         if not argument.isascii():
-            if not self.engine.offers("SMTPUTF8"):
+            if not self._begin().offers("SMTPUTF8"):
                 raise NotOffered("SMTPUTF8")
             line += " SMTPUTF8"
         return (yield from self.command(line))
@@ -261,16 +278,17 @@ class Dialogue:
     ) -> Verb[Result]:
         engine = self.engine
         try:
-            octets = engine.mail(
+            octets = self._begin().mail(
                 mail_from, recipients, params, rcpt_params, data, size=size, eight_bit=eight_bit
             )
             event = yield octets
             if isinstance(event, ContentEvent):
                 event = yield from self._content(pieces(), reads)
         except ClientError as error:
-            sent = engine.lost() if not engine.idle else None
-            # Nothing was sent of what the engine refused to begin.
-            error.result = Result(recipients, sent or Outcome.PERMANENT)
+            if engine.idle:  # it refused to begin
+                error.result = Result(recipients, Outcome.PERMANENT)
+            else:
+                error.result = Result(recipients, engine.lost() or Outcome.TEMPORARY)
             if error.result.accepted:
                 return error.result
             raise

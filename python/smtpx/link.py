@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import inspect
 import socket
-import ssl
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import aiohappyeyeballs
@@ -56,6 +55,7 @@ class Link(asyncio.Protocol):
         "_room",
         "_timer",
         "_transport",
+        "_verb",
         "_waiter",
         "dialogue",
         "messages",
@@ -70,6 +70,7 @@ class Link(asyncio.Protocol):
     def __init__(self, options: Options, loop: asyncio.AbstractEventLoop) -> None:
         self._options = options
         self._loop = loop
+        self._verb: Verb[Any] | None = None
         self._waiter: asyncio.Future[Any] | None = None
         self._room: asyncio.Future[None] | None = None
         self._event: Event | None = None
@@ -94,7 +95,7 @@ class Link(asyncio.Protocol):
     @classmethod
     async def _to(cls, options: Options) -> Link:
         loop = asyncio.get_running_loop()
-        target, patience = options.target, options.timeouts.connect
+        target, patience = options.target, options.timeouts.patience
         security: dict[str, Any] = {}
         if target.tls is TLSMode.IMPLICIT:
             security = {
@@ -103,18 +104,20 @@ class Link(asyncio.Protocol):
                 "ssl_handshake_timeout": patience,
             }
         try:
-            if target.path:
-                async with asyncio.timeout(patience):
-                    _, link = await loop.create_unix_connection(lambda: cls(options, loop), target.path)
-                return link
             async with asyncio.timeout(patience):
+                if target.path:
+                    _, link = await loop.create_unix_connection(lambda: cls(options, loop), target.path)
+                    return link
                 sock = await _connected(options, loop)
-            _, link = await loop.create_connection(lambda: cls(options, loop), sock=sock, **security)
-        except ssl.SSLError as error:
-            raise TLSFailed(f"{target}: {error.reason or error}") from error
         except TimeoutError as error:
             raise ConnectionLost(f"{target}: no connection within {patience:g} s") from error
         except OSError as error:
+            raise ConnectionLost(f"{target}: {error.strerror or error}") from error
+        try:
+            _, link = await loop.create_connection(lambda: cls(options, loop), sock=sock, **security)
+        except OSError as error:
+            if security:
+                raise TLSFailed.of(target, error) from error
             raise ConnectionLost(f"{target}: {error.strerror or error}") from error
         return link
 
@@ -143,8 +146,12 @@ class Link(asyncio.Protocol):
             self._show(self._options.trace)
         if event is not None:
             self._tell(event)
-        elif engine.closed and self._waiter is None:
-            self._transport.close()
+        elif engine.closed:
+            self._fail(self.dialogue.lost(), None)
+
+    def eof_received(self) -> None:
+        """Give up: who says no more answers no more, whether or not he still reads."""
+        self._fail(self.dialogue.lost(), None)
 
     def pause_writing(self) -> None:
         """Have `Push` wait."""
@@ -161,14 +168,7 @@ class Link(asyncio.Protocol):
         """Tell the verb under way."""
         if self._timer is not None:
             self._timer.cancel()
-        farewell = self._engine.farewell
-        if farewell is not None:
-            lost = ConnectionLost(f"the server closed the connection: {farewell.code} {farewell.message}")
-        elif error is not None:
-            lost = ConnectionLost(f"the connection broke: {error}")
-        else:
-            lost = ConnectionLost("the server closed the connection")
-        self._fail(lost, error)
+        self._fail(self.dialogue.lost(error), error)
         if not self._closed.done():
             self._closed.set_result(None)
 
@@ -177,7 +177,7 @@ class Link(asyncio.Protocol):
     @property
     def usable(self) -> bool:
         """Whether a verb may begin."""
-        return self._lost is None and self._engine.idle
+        return self._engine.idle and self._lost is None
 
     async def run(self, verb: Verb[_T]) -> _T:
         """Have the verb said; what it asks for is done here.
@@ -186,6 +186,7 @@ class Link(asyncio.Protocol):
         would say next belongs to no verb.
         """
         self._began = self._loop.time()
+        self._verb = verb
         try:
             request = next(verb)
             while True:
@@ -199,13 +200,15 @@ class Link(asyncio.Protocol):
                 else:
                     request = verb.send(answer)
         except StopIteration as stop:
+            if inspect.getgeneratorstate(verb) != inspect.GEN_CLOSED:
+                raise RuntimeError("a function of the user's raised StopIteration") from stop
             value: _T = stop.value
             return value
         finally:
             verb.close()
-            self._waiter = None
+            self._verb = self._waiter = None
             self.rested = self._loop.time()
-            if not self._engine.idle:
+            if not self._engine.idle or self._lost is not None:
                 self.abort()
 
     def _exchange(self, octets: bytes) -> asyncio.Future[Any]:
@@ -251,25 +254,28 @@ class Link(asyncio.Protocol):
                 self._watch()
             await self._room
             self._room = None
-            if self._lost is not None:
-                raise self._lost
+        else:
+            # The server may have said something by now; a write that fails would hide it.
+            await asyncio.sleep(0)
         event, self._event = self._event, None
+        if event is None and self._lost is not None:
+            raise self._lost
         return event
 
     async def _shake_hands(self) -> None:
+        if self._lost is not None:
+            raise self._lost
         options = self._options
         try:
             transport = await self._loop.start_tls(
                 self._transport,
                 self,
                 options.context,
-                server_hostname=options.target.host,
-                ssl_handshake_timeout=options.timeouts.connect,
+                server_hostname=options.target.host or None,
+                ssl_handshake_timeout=options.timeouts.patience,
             )
-        except ssl.SSLError as error:
-            raise TLSFailed(f"{options.target}: {error.reason or error}") from error
-        except (OSError, TimeoutError) as error:
-            raise TLSFailed(f"{options.target}: the TLS handshake failed: {error}") from error
+        except (OSError, ValueError) as error:
+            raise TLSFailed.of(options.target, error) from error
         if transport is None or self._lost is not None:
             raise self._lost or TLSFailed(f"{options.target}: the connection broke in the TLS handshake")
         self._transport = transport
@@ -295,6 +301,8 @@ class Link(asyncio.Protocol):
             return
         error.__cause__ = cause
         self._lost = error
+        if self._verb is None:
+            self._engine.lost()
         self._transport.abort()
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(error)
@@ -332,24 +340,31 @@ class Link(asyncio.Protocol):
     def abort(self) -> None:
         """Close at once, and say nothing."""
         self._fail(ConnectionLost("the connection was closed"), None)
+        if self._verb is None:
+            self._engine.lost()
         self._transport.abort()
 
     async def part(self) -> None:
         """Say QUIT where that can be said, and close; what goes wrong in it concerns nobody any more."""
         if self.usable:
-            with contextlib.suppress(ClientError, TimeoutError):
+            with contextlib.suppress(Exception):
                 async with asyncio.timeout(_CLOSING):
                     await self.run(self.dialogue.command(b"QUIT"))
         await self.close()
 
     async def close(self) -> None:
         """Close, and wait until it is."""
-        if self._waiter is None and self._lost is None:
+        if self._verb is None and self._lost is None:
             self._lost = ConnectionLost("the connection was closed")
+            self._engine.lost()
             self._transport.close()
-        if not self._closed.done():
-            await asyncio.wait([self._closed], timeout=_CLOSING)
-        self.abort()
+        else:
+            self.abort()
+        try:
+            if not self._closed.done():
+                await asyncio.wait([self._closed], timeout=_CLOSING)
+        finally:
+            self.abort()
 
 
 async def _connected(options: Options, loop: asyncio.AbstractEventLoop) -> socket.socket:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict
 
+from smtpx._core import ClientEngine
 from smtpx.errors import ConfigurationError
 from smtpx.target import Target
 
@@ -22,6 +24,7 @@ Token: TypeAlias = "str | Callable[[], str | Awaitable[str]]"  # noqa: S105 - a 
 Trace: TypeAlias = Callable[[str, str], object]
 
 _log = logging.getLogger("smtpx.client")
+_YEAR = 366 * 86_400.0  # more than any wait; less than what a system's clocks can count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,13 +49,14 @@ class Timeouts:
     data_end: float = 600.0
     """For the reply to the end of the content: to give up sooner is to send twice (RFC 1047)."""
     total: float | None = None
-    """For a whole verb, a message with its content too; None: as long as the others let it."""
+    """For a whole verb, a message with its content too, and for connecting before the first; None: as long as
+    the others let it."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if value is not None and value <= 0:
-                raise ConfigurationError(f"Timeouts.{field.name} must be more than 0")
+            if value is not None and not 0 < value <= _YEAR:
+                raise ConfigurationError(f"Timeouts.{field.name} must be more than 0, and at most a year")
 
     @classmethod
     def of(cls, timeout: Timeouts | float | None) -> Timeouts:
@@ -67,7 +71,7 @@ class Timeouts:
 
     @property
     def shortest(self) -> float:
-        """The shortest time after which a server can be over time."""
+        """The shortest time after which a server can be over time, and an hour at most."""
         return min(
             self.banner,
             self.command,
@@ -75,7 +79,13 @@ class Timeouts:
             self.data_block,
             self.data_end,
             self.total or self.command,
+            3600.0,
         )
+
+    @property
+    def patience(self) -> float:
+        """The time for a connection, or a handshake."""
+        return min(self.connect, self.total or self.connect)
 
 
 class Settings(TypedDict, total=False):
@@ -119,7 +129,9 @@ class Options:
         self.target = Target.parse(url)
         self.local_name = local_name
         self.username = settings.get("username") or self.target.username
-        self.password = settings.get("password") if settings.get("username") else self.target.password
+        self.password = settings.get("password")
+        if self.password is None and not settings.get("username"):
+            self.password = self.target.password
         self.token = settings.get("token")
         if self.password is not None and self.token is not None:
             raise ConfigurationError("password and token: give one of them")
@@ -136,6 +148,10 @@ class Options:
             self.trace = _to_log
         self._context = settings.get("tls")
         self._verify = not settings.get("insecure", False)
+        # Whatever the engine of a connection would refuse.
+        ClientEngine(local_name or "localhost", newlines=self.newlines)
+        if self.target.path and not hasattr(socket, "AF_UNIX"):
+            raise ConfigurationError("lmtp+unix: this system has no unix sockets: write lmtp://host:port")
         if self._context is not None and not self._verify:
             raise ConfigurationError("insecure=True and tls= contradict each other: leave one out")
 

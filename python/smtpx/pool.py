@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from typing import TYPE_CHECKING, Self
 
-from smtpx.errors import ConfigurationError, ConnectionLost, EngineError
+from smtpx.errors import ClientError, ConfigurationError, ConnectionLost, EngineError, MessageRefused
 from smtpx.link import Link
 from smtpx.options import Options
+from smtpx.outcome import Outcome
+from smtpx.result import Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +21,6 @@ if TYPE_CHECKING:
     from smtpx.dialogue import Dialogue, Verb
     from smtpx.mail import MailTx
     from smtpx.options import Settings
-    from smtpx.result import Result
 
 __all__ = ["Pool"]
 
@@ -78,7 +80,12 @@ class Pool:
 
     async def mail_tx(self, mail: MailTx) -> Result:
         """See `Client.mail_tx`."""
-        return await self._on_one(lambda dialogue: dialogue.mail_tx(mail))
+        try:
+            return await self._on_one(lambda dialogue: dialogue.mail_tx(mail))
+        except ClientError as error:
+            if error.result is None:  # there was no connection to be had
+                error.result = Result(list(dict.fromkeys(mail.recipients)), Outcome.TEMPORARY)
+            raise
 
     async def close(self) -> None:
         """Take no more messages, let those on their way arrive, and say goodbye on each connection."""
@@ -92,19 +99,25 @@ class Pool:
         while self._resting:
             self._part(self._resting.pop())
         if self._open:
-            self._empty = asyncio.get_running_loop().create_future()
-            await self._empty
+            if self._empty is None:
+                self._empty = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._empty)  # several may wait for it
         while self._partings:
             await asyncio.wait(self._partings)
 
     async def _on_one(self, verb: Callable[[Dialogue], Verb[Result]]) -> Result:
         link = self._take_resting() or await self._get()
-        if link.messages:
+        while link.messages:
             try:
                 return await self._say(link, verb)
-            except ConnectionLost as error:
+            except (ConnectionLost, MessageRefused) as error:
                 # A kept connection may be gone before we know. Nobody may get the message twice.
-                if error.result is None or len(error.result.temporary) < len(error.result):
+                if (
+                    self._closing
+                    or link.usable
+                    or not error.result
+                    or len(error.result.temporary) < len(error.result)
+                ):
                     raise
             link = await self._get()
         return await self._say(link, verb)
@@ -134,7 +147,10 @@ class Pool:
             try:
                 given = await waiter
             except BaseException:
-                if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                if not waiter.done() or waiter.cancelled():
+                    with contextlib.suppress(ValueError):
+                        self._waiting.remove(waiter)
+                elif waiter.exception() is None:
                     self._pass_on(waiter.result())  # cancelled with a connection in hand
                 raise
             if given is not None:

@@ -38,7 +38,7 @@ class Result(Mapping[str, RecipientResult]):
 
     def __init__(self, recipients: Sequence[str], sent: SentEvent | Outcome) -> None:
         # A message costs no more than this; most callers ask no further.
-        self._recipients = recipients
+        self._recipients = tuple(recipients)  # theirs may change before we look
         self._sent = sent
         self._of: dict[str, RecipientResult] | None = None
 

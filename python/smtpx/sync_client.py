@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from smtpx.errors import ConnectionLost, EngineError
+from smtpx.errors import EngineError
 from smtpx.options import Options
 from smtpx.sync_link import SyncLink
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
     from typing import Unpack
 
@@ -37,7 +38,7 @@ class SyncClient:
 
     def __init__(self, url: str, local_name: str | None = None, **settings: Unpack[Settings]) -> None:
         self._options = Options(url, local_name, **settings)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a trace that calls the client hears why not
         self._link: SyncLink | None = None
 
     def connect(self) -> Response:
@@ -52,8 +53,11 @@ class SyncClient:
 
     def close(self) -> None:
         """See `Client.close`."""
-        if self._link is not None:
-            self._link.close()
+        link = self._link
+        if link is not None:
+            link.shut()  # a verb of another thread ends by it
+            with self._lock:
+                link.close()
 
     def __enter__(self) -> Self:
         self.connect()
@@ -62,80 +66,80 @@ class SyncClient:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._link is None:
-            return
-        if error is None:
+        link = self._link
+        if link is not None and error is None:
             with self._lock:
-                self._link.part()
-        self._link.close()
+                link.part()
+        self.close()
 
     @property
     def connected(self) -> bool:
         """See `Client.connected`."""
-        return self._link is not None and self._link.usable
+        with self._lock:
+            return self._link is not None and self._link.usable
 
     @property
     def server_info(self) -> ServerInfo:
         """See `Client.server_info`."""
-        return self._dialogue.server_info
+        with self._lock:
+            return self._connected.dialogue.server_info
 
     @property
     def tls(self) -> bool:
         """See `Client.tls`."""
-        return self._dialogue.engine.tls
+        with self._lock:
+            return self._connected.dialogue.engine.tls
 
     def mail_tx(self, mail: MailTx) -> Result:
         """See `Client.mail_tx`."""
-        return self._run(self._dialogue.mail_tx(mail))
+        return self._run(lambda dialogue: dialogue.mail_tx(mail))
 
     def authenticate(self, mechanism: Mechanism, username: str, password: str) -> Response:
         """See `Client.authenticate`."""
-        return self._run(self._dialogue.authenticate(mechanism, username, password))
+        return self._run(lambda dialogue: dialogue.authenticate(mechanism, username, password))
 
     def starttls(self) -> Response:
         """See `Client.starttls`."""
-        return self._run(self._dialogue.starttls())
+        return self._run(lambda dialogue: dialogue.starttls())
 
     def expand(self, mailing_list: str) -> Response:
         """See `Client.expand`."""
-        return self._run(self._dialogue.command_on("EXPN", mailing_list))
+        return self._run(lambda dialogue: dialogue.command_on("EXPN", mailing_list))
 
     def verify(self, mailbox: str) -> Response:
         """See `Client.verify`."""
-        return self._run(self._dialogue.command_on("VRFY", mailbox))
+        return self._run(lambda dialogue: dialogue.command_on("VRFY", mailbox))
 
     def help(self, command: str = "") -> Response:
         """See `Client.help`."""
-        return self._run(self._dialogue.command_on("HELP", command))
+        return self._run(lambda dialogue: dialogue.command_on("HELP", command))
 
     def noop(self) -> Response:
         """See `Client.noop`."""
-        return self._run(self._dialogue.command(b"NOOP"))
+        return self._run(lambda dialogue: dialogue.command(b"NOOP"))
 
     def reset(self) -> Response:
         """See `Client.reset`."""
-        return self._run(self._dialogue.command(b"RSET"))
+        return self._run(lambda dialogue: dialogue.command(b"RSET"))
 
     def send_command(self, command: bytes | str) -> Response:
         """See `Client.send_command`."""
-        return self._run(self._dialogue.command(command))
+        return self._run(lambda dialogue: dialogue.command(command))
 
     def quit(self) -> Response:
         """See `Client.quit`."""
         try:
-            return self._run(self._dialogue.command(b"QUIT"))
+            return self._run(lambda dialogue: dialogue.command(b"QUIT"))
         finally:
             self.close()
 
     @property
-    def _dialogue(self) -> Dialogue:
+    def _connected(self) -> SyncLink:
         if self._link is None:
             raise EngineError("the client is not connected: use `with`, or connect()")
-        return self._link.dialogue
+        return self._link
 
-    def _run(self, verb: Verb[_T]) -> _T:
+    def _run(self, verb: Callable[[Dialogue], Verb[_T]]) -> _T:
         with self._lock:
-            link = self._link
-            if link is None or not link.usable:
-                raise ConnectionLost("the connection is closed: connect() again")
-            return link.run(verb)
+            link = self._connected
+            return link.run(verb(link.dialogue))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import math
 import os
 import select
 import socket
@@ -48,7 +49,7 @@ class SyncLink:
 
     """
 
-    __slots__ = ("_began", "_engine", "_event", "_heard", "_options", "_socket", "dialogue", "welcome")
+    __slots__ = ("_due", "_engine", "_event", "_heard", "_options", "_socket", "dialogue", "welcome")
 
     welcome: Response
 
@@ -56,7 +57,7 @@ class SyncLink:
         self._options = options
         self._socket = sock
         self._event: Event | None = None
-        self._began = self._heard = 0.0
+        self._due, self._heard = math.inf, 0.0
         self._be_patient()
         self.dialogue = Dialogue(options, sock.getsockname())
         self._engine = self.dialogue.engine
@@ -65,7 +66,10 @@ class SyncLink:
     @classmethod
     def open(cls, options: Options) -> SyncLink:
         """Connect, say hello, go over to TLS and log in as the options say; raises as `Client.connect`."""
-        link = cls._to(options)
+        sock = _connected(options)
+        if options.target.tls is TLSMode.IMPLICIT:
+            sock = _secured(options, sock)
+        link = cls(options, sock)
         try:
             link.welcome = link.run(link.dialogue.open())
         except BaseException:
@@ -73,41 +77,22 @@ class SyncLink:
             raise
         return link
 
-    @classmethod
-    def _to(cls, options: Options) -> SyncLink:
-        target, patience = options.target, options.timeouts.connect
-        sock: socket.socket | None = None
-        try:
-            if target.path:
-                sock = socket.socket(socket.AF_UNIX)
-                sock.settimeout(patience)
-                sock.connect(target.path)
-            else:
-                sock = socket.create_connection((target.host, target.port), patience, options.source_address)
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if target.tls is TLSMode.IMPLICIT:
-                sock = options.context.wrap_socket(sock, server_hostname=target.host)
-            return cls(options, sock)
-        except BaseException as error:
-            if sock is not None:
-                sock.close()
-            if isinstance(error, ssl.SSLError):
-                raise TLSFailed(f"{target}: {error.reason or error}") from error
-            if isinstance(error, TimeoutError):
-                raise ConnectionLost(f"{target}: no connection within {patience:g} s") from error
-            if isinstance(error, OSError):
-                raise ConnectionLost(f"{target}: {error.strerror or error}") from error
-            raise
-
     @property
     def usable(self) -> bool:
         """Whether a verb may begin."""
         return self._engine.idle and self._socket.fileno() >= 0
 
-    def run(self, verb: Verb[_T]) -> _T:
-        """Have the verb said; see `Link.run`."""
-        self._began = time.monotonic()
+    def run(self, verb: Verb[_T], total: float | None = None) -> _T:
+        """Have the verb said, in so many seconds at most; see `Link.run`."""
+        self._heard = time.monotonic()
+        if total is None:
+            total = self._options.timeouts.total
+        if total is not None:
+            self._due = self._heard + total
+            self._be_patient()
         try:
+            if self._engine.idle:
+                self._look_up()
             request = next(verb)
             while True:
                 try:
@@ -117,12 +102,22 @@ class SyncLink:
                 else:
                     request = verb.send(answer)
         except StopIteration as stop:
+            if inspect.getgeneratorstate(verb) != inspect.GEN_CLOSED:
+                raise RuntimeError("a function of the user's raised StopIteration") from stop
             value: _T = stop.value
             return value
         finally:
             verb.close()
             if not self._engine.idle:
                 self.close()
+
+    def _look_up(self) -> None:
+        """Read what came while nobody waited: a farewell, or what would pass for the next reply."""
+        if self._ready():
+            try:
+                self._hear()
+            except ClientError:
+                self._engine.lost()
 
     def _exchange(self, octets: bytes) -> Event:
         """Write, and read until an event comes of it."""
@@ -136,9 +131,8 @@ class SyncLink:
     def _do(self, request: Request) -> Any:
         if isinstance(request, Push):
             self._write(request.octets)
-            # The server may refuse the rest.
-            while self._event is None and self._readable():
-                self._read()
+            if self._event is None and self._ready():
+                self._hear()  # it may refuse the rest
             event, self._event = self._event, None
             return event
         if isinstance(request, Read):
@@ -146,89 +140,163 @@ class SyncLink:
         if isinstance(request, Call):
             answer = request.function()
             if inspect.isawaitable(answer):
+                if inspect.iscoroutine(answer):
+                    answer.close()
                 raise ConfigurationError("token: SyncClient takes a function that is not async")
             return answer
         self._shake_hands()
         return None
 
+    # -- octets
+
     def _write(self, octets: bytes) -> None:
-        try:
-            self._socket.sendall(octets)
-        except (TimeoutError, BlockingIOError) as error:
-            raise self._late() from error
-        except OSError as error:
-            # It may have said why.
-            with contextlib.suppress(ClientError):
-                while self._event is None:
-                    self._read()
-            if self._event is None:
-                raise self._broken(error) from error
+        sent = 0
+        if self._plain:
+            try:
+                sent = self._socket.send(octets, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                self._hear_why(error)
+                return
+        if sent < len(octets):
+            self._write_on(memoryview(octets)[sent:])
         self._heard = time.monotonic()
         if self._options.trace is not None:
             self._tell(self._options.trace)
 
+    def _write_on(self, octets: memoryview) -> None:
+        """Write as the server takes it, and hear what it says meanwhile: it may end the session."""
+        self._socket.settimeout(0)
+        self._heard = time.monotonic()
+        try:
+            while octets and not self._engine.closed:
+                try:
+                    octets = octets[self._socket.send(octets) :]
+                    self._heard = time.monotonic()
+                except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError) as error:
+                    writing = not isinstance(error, ssl.SSLWantReadError)
+                    if not self._ready(writing=writing, seconds=self._left()):
+                        if self._left() > 0:
+                            continue
+                        if self._event is None:
+                            raise self._late() from error
+                        self.close()  # all is said, but not all was read
+                        return
+                    if output := self._take():
+                        octets = memoryview(octets.tobytes() + output)
+                except OSError as error:
+                    self._hear_why(error)
+                    return
+        finally:
+            self._be_patient()
+
+    def _hear_why(self, error: OSError) -> None:
+        """Read the server's last words, which a write that failed would hide; raise where there are none."""
+        if self._event is None:
+            self._socket.settimeout(0)
+            with contextlib.suppress(ClientError):
+                self._take()
+        if self._event is None:
+            raise self.dialogue.lost(error) from error
+        self.close()
+
     def _read(self) -> None:
+        """Wait for octets, and feed the engine."""
         while True:
             try:
                 octets = self._socket.recv(_READ)
                 break
             except (TimeoutError, BlockingIOError) as error:
-                if not self._wait_on():
+                left = self._left()
+                if left <= 0:
                     raise self._late() from error
+                self._be_patient(left)
             except OSError as error:
-                raise self._broken(error) from error
+                raise self.dialogue.lost(error) from error
+        if output := self._feed(octets):
+            self._write(output)
+
+    def _hear(self) -> None:
+        """Feed the engine what has come, without waiting."""
+        self._socket.settimeout(0)
+        try:
+            output = self._take()
+        finally:
+            self._be_patient()
+        if output:
+            self._write(output)
+
+    def _take(self) -> bytes:
+        """Feed the engine what has come; the socket does not block. Return what is to be written."""
+        output = b""
+        while self._event is None and not self._engine.closed:
+            try:
+                octets = self._socket.recv(_READ)
+            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                break
+            except OSError as error:
+                raise self.dialogue.lost(error) from error
+            output += self._feed(octets)
+        return output
+
+    def _feed(self, octets: bytes) -> bytes:
         if not octets:
-            raise self._broken(None)
+            raise self.dialogue.lost()
         self._heard = time.monotonic()
         try:
             self._event, output = self._engine.receive_data(octets)
         except ResponseError as error:
             raise ConnectionLost(f"the server broke the protocol: {error}") from error
-        if output:
-            self._write(output)
-        elif self._options.trace is not None:
+        if self._options.trace is not None:
             self._tell(self._options.trace)
+        if self._event is None and self._engine.closed:
+            raise self.dialogue.lost()
+        return output
 
-    def _be_patient(self, seconds: float | None = None) -> None:
-        """Have each read wait for so long at most; by default as long as every state of the engine allows.
+    # -- the clock
+
+    @property
+    def _plain(self) -> bool:
+        return os.name == "posix" and not isinstance(self._socket, ssl.SSLSocket)
+
+    def _be_patient(self, seconds: float = math.inf) -> None:
+        """Have each read wait for so long at most, and no longer than every state of the engine allows.
 
         A plain socket has the kernel count: Python's own timeouts ask poll() before each call, which made a
         sixth of what a message costs.
         """
-        timeouts = self._options.timeouts
-        seconds = timeouts.shortest if seconds is None else seconds
-        if os.name != "posix" or isinstance(self._socket, ssl.SSLSocket):
-            self._socket.settimeout(seconds)
+        if self._socket.fileno() < 0:
             return
-        self._socket.settimeout(None)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(seconds))
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(timeouts.data_block))
+        seconds = max(min(seconds, self._options.timeouts.shortest, self._due - time.monotonic()), 1e-6)
+        if self._plain:
+            with contextlib.suppress(OSError):
+                self._socket.settimeout(None)
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(seconds))
+                return
+        self._socket.settimeout(seconds)
 
-    def _wait_on(self) -> bool:
-        """Tell whether the server has time left, and have the next read wait for as long."""
+    def _left(self) -> float:
+        """Seconds that the server has left."""
         timeouts, now = self._options.timeouts, time.monotonic()
-        due = self._heard + float(getattr(timeouts, self._engine.waiting or "command"))
-        if timeouts.total is not None:
-            due = min(due, self._began + timeouts.total)
-        if now >= due:
-            return False
-        self._be_patient(min(due - now, timeouts.shortest))
-        return True
+        due: float = self._heard + getattr(timeouts, self._engine.waiting or "command")
+        return min(due, self._due) - now
 
-    def _readable(self) -> bool:
-        if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
+    def _ready(self, *, writing: bool = False, seconds: float = 0) -> bool:
+        """Wait until octets can be read or, with `writing`, be written; an hour at most."""
+        sock, seconds = self._socket, max(0, min(seconds, 3600))
+        if isinstance(sock, ssl.SSLSocket) and sock.pending():
             return True
-        return bool(select.select([self._socket], [], [], 0)[0])
+        if not hasattr(select, "poll"):
+            return any(select.select([sock], [sock] if writing else [], [], seconds))
+        poll = select.poll()  # select() knows no descriptor over 1,023
+        poll.register(sock, select.POLLIN | (select.POLLOUT if writing else 0))
+        return bool(poll.poll(seconds * 1000))
+
+    # -- TLS
 
     def _shake_hands(self) -> None:
-        options = self._options
-        self._socket.settimeout(options.timeouts.connect)
-        try:
-            self._socket = options.context.wrap_socket(self._socket, server_hostname=options.target.host)
-        except ssl.SSLError as error:
-            raise TLSFailed(f"{options.target}: {error.reason or error}") from error
-        except OSError as error:
-            raise TLSFailed(f"{options.target}: the TLS handshake failed: {error}") from error
+        self._socket = _secured(self._options, self._socket)
         self._be_patient()
         self._note_certificate()
 
@@ -240,29 +308,58 @@ class SyncLink:
         waiting = self._engine.waiting.replace("_", " ")
         return ReplyTimeout(f"the server did not answer in time ({waiting})")
 
-    def _broken(self, error: OSError | None) -> ConnectionLost:
-        farewell = self._engine.farewell
-        if farewell is not None:
-            return ConnectionLost(f"the server closed the connection: {farewell.code} {farewell.message}")
-        return ConnectionLost(
-            "the server closed the connection" if error is None else f"the connection broke: {error}"
-        )
-
     def _tell(self, trace: Trace) -> None:
         for direction, line in self._engine.take_transcript():
             trace(direction, line)
 
+    # -- the end
+
     def part(self) -> None:
         """Say QUIT where that can be said, and close; what goes wrong in it concerns nobody any more."""
         if self.usable:
-            self._be_patient(_CLOSING)
-            with contextlib.suppress(ClientError):
-                self.run(self.dialogue.command(b"QUIT"))
+            with contextlib.suppress(Exception):
+                self.run(self.dialogue.command(b"QUIT"), _CLOSING)
         self.close()
+
+    def shut(self) -> None:
+        """End a verb of another thread, which closes; to close under its hands might hit another file."""
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close at once, and say nothing."""
+        self._engine.lost()
         self._socket.close()
+
+
+def _connected(options: Options) -> socket.socket:
+    target, patience = options.target, options.timeouts.patience
+    sock: socket.socket | None = None
+    try:
+        if target.path:
+            sock = socket.socket(socket.AF_UNIX)
+            sock.settimeout(patience)
+            sock.connect(target.path)
+        else:
+            sock = socket.create_connection((target.host, target.port), patience, options.source_address)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except BaseException as error:
+        if sock is not None:
+            sock.close()
+        if isinstance(error, TimeoutError):
+            raise ConnectionLost(f"{target}: no connection within {patience:g} s") from error
+        if isinstance(error, OSError):
+            raise ConnectionLost(f"{target}: {error.strerror or error}") from error
+        raise
+    return sock
+
+
+def _secured(options: Options, sock: socket.socket) -> ssl.SSLSocket:
+    try:
+        sock.settimeout(options.timeouts.patience)
+        return options.context.wrap_socket(sock, server_hostname=options.target.host or None)
+    except (OSError, ValueError) as error:
+        raise TLSFailed.of(options.target, error) from error
 
 
 def _timeval(seconds: float) -> bytes:
