@@ -242,6 +242,7 @@ LAYERS = [
     "smtpx.server",
     "smtpx.sync",
     "smtpx.options",
+    "smtpx.newlines",
     "smtpx.dialogue",
     "smtpx.link",
     "smtpx.client",
@@ -257,6 +258,7 @@ LAYERS = [
     "smtpx.config",
     "smtpx.app",
     "smtpx.demo",
+    "smtpx.sending",
     "smtpx.cli",
     "smtpx.__main__",
 ]

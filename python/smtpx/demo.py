@@ -41,6 +41,9 @@ Send to it from another terminal, by any of these:
 python3 -c 'import smtplib; s = smtplib.SMTP("{host}", {smtp}); \
 s.sendmail("you@example.org", ["{account}"], "Subject: Hello\\n\\nfrom Python"); s.quit()'
 
+smtpx send --url smtp://{host}:{smtp} --from you@example.org --to {account} \
+--subject Hello --body 'from smtpx'
+
 swaks --server {host} --port {smtp} --from you@example.org --to {account}
 
 swaks --server {host} --port {submissions} --tls-on-connect --auth PLAIN --auth-user {account} \

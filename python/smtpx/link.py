@@ -17,6 +17,7 @@ import aiohappyeyeballs
 from smtpx.dialogue import SHAKE_HANDS, Call, Dialogue, Event, Push, Read
 from smtpx.errors import ClientError, ConnectionLost, ReplyTimeout, ResponseError, TLSFailed
 from smtpx.target import TLSMode
+from smtpx.tls import words_of
 
 if TYPE_CHECKING:
     from smtpx._core import Response
@@ -111,7 +112,7 @@ class Link(asyncio.Protocol):
                 sock = await _connected(options, loop)
             _, link = await loop.create_connection(lambda: cls(options, loop), sock=sock, **security)
         except ssl.SSLError as error:
-            raise TLSFailed(f"{target}: {error.reason or error}") from error
+            raise TLSFailed(f"{target}: {words_of(error)}") from error
         except TimeoutError as error:
             raise ConnectionLost(f"{target}: no connection within {patience:g} s") from error
         except OSError as error:
@@ -267,7 +268,7 @@ class Link(asyncio.Protocol):
                 ssl_handshake_timeout=options.timeouts.connect,
             )
         except ssl.SSLError as error:
-            raise TLSFailed(f"{options.target}: {error.reason or error}") from error
+            raise TLSFailed(f"{options.target}: {words_of(error)}") from error
         except (OSError, TimeoutError) as error:
             raise TLSFailed(f"{options.target}: the TLS handshake failed: {error}") from error
         if transport is None or self._lost is not None:

@@ -25,6 +25,7 @@ from smtpx.errors import (
     TLSFailed,
 )
 from smtpx.target import TLSMode
+from smtpx.tls import words_of
 
 if TYPE_CHECKING:
     from smtpx._core import Response
@@ -92,7 +93,7 @@ class SyncLink:
             if sock is not None:
                 sock.close()
             if isinstance(error, ssl.SSLError):
-                raise TLSFailed(f"{target}: {error.reason or error}") from error
+                raise TLSFailed(f"{target}: {words_of(error)}") from error
             if isinstance(error, TimeoutError):
                 raise ConnectionLost(f"{target}: no connection within {patience:g} s") from error
             if isinstance(error, OSError):
@@ -226,7 +227,7 @@ class SyncLink:
         try:
             self._socket = options.context.wrap_socket(self._socket, server_hostname=options.target.host)
         except ssl.SSLError as error:
-            raise TLSFailed(f"{options.target}: {error.reason or error}") from error
+            raise TLSFailed(f"{options.target}: {words_of(error)}") from error
         except OSError as error:
             raise TLSFailed(f"{options.target}: the TLS handshake failed: {error}") from error
         self._be_patient()
