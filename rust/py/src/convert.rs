@@ -27,10 +27,13 @@ impl<'py> Octets<'py> {
     }
 
     pub fn of_bytes_or_str(value: &Bound<'py, PyAny>) -> PyResult<Self> {
-        match value.cast::<PyString>() {
-            Ok(text) => Ok(Self::Text(text.clone())),
-            Err(_) => Self::of_bytes(value),
+        let Ok(text) = value.cast::<PyString>() else { return Self::of_bytes(value) };
+        if text.to_str().is_ok() {
+            return Ok(Self::Text(text.clone()));
         }
+        // Lone surrogates, of a file's name or an argument: the parser says where they are, as of other octets
+        // that are no UTF-8.
+        Ok(Self::Copied(text.call_method1("encode", ("utf-8", "surrogatepass"))?.extract()?))
     }
 
     pub fn get(&self) -> PyResult<&[u8]> {
