@@ -43,6 +43,10 @@ def test_a_hostname_is_enough(file: Path) -> None:
     assert read(file, 'hostname = "mail.example.org"') == Config("mail.example.org")
 
 
+def test_a_file_may_begin_with_a_bom(file: Path) -> None:
+    assert read(file, '\ufeffhostname = "mail.example.org"') == Config("mail.example.org")
+
+
 def test_a_whole_file(file: Path) -> None:
     config = read(
         file,
