@@ -218,6 +218,8 @@ def parse_command(line: bytes | str) -> Command:
     if _line_end(line) or (b"\x00" in line and parse not in _ENVELOPES):
         raise CommandError("CR, LF or NUL in a command", 501, "5.5.2")
     if parse is None:
+        if not line.isascii():
+            raise CommandError("8-bit characters in a command", 501, "5.5.2")
         raise CommandError("unknown command", 500, "5.5.1")
     return parse(rest)
 
@@ -282,8 +284,9 @@ def _parse_chunk(rest: bytes) -> Command:
     digits = _utf8(size)
     if not (digits.isascii() and digits.isdigit()) or int(digits.lstrip("0")[:21] or "0") >= 1 << 64:
         raise CommandError("write BDAT octets [LAST]", 501, "5.5.4")
-    if last and (last[0].upper() != b"LAST" or len(last) > 1):
+    if last and last[0].upper() != b"LAST":
         raise CommandError("write BDAT octets [LAST]", 501, "5.5.4")
+    _end(b" ".join(last[1:]))
     return Command(CommandKind.BDAT, digits, "LAST" if last else "", {})
 
 
@@ -361,7 +364,8 @@ def _word(rest: bytes) -> tuple[bytes, bytes]:
 
 
 def _end(rest: bytes) -> None:
-    if rest.strip(b" "):
+    if left := rest.strip(b" "):
+        _printable(left)
         raise CommandError("too many arguments", 501, "5.5.4")
 
 

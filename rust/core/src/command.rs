@@ -159,7 +159,7 @@ pub fn parse_command(line: &[u8], strict: bool) -> Result<Command<'_>> {
     if let Some(at) = forbidden {
         return Err(Error::new(ErrorKind::BadOctet, at));
     }
-    let verb = verb.ok_or(Error::new(ErrorKind::UnknownCommand, 0))?;
+    let verb = verb.ok_or_else(|| unknown(line))?;
     parse_arguments(verb, line, strict)
 }
 
@@ -195,6 +195,14 @@ pub fn parse_arguments(verb: Verb, line: &[u8], strict: bool) -> Result<Command<
         Verb::Data | Verb::Rset | Verb::Quit | Verb::Starttls => rest.end()?,
     }
     Ok(command)
+}
+
+/// The fault of a line whose verb is none: an octet that no command has, or the verb.
+pub fn unknown(line: &[u8]) -> Error {
+    match line.iter().position(|&octet| octet == 0 || !octet.is_ascii()) {
+        Some(at) => Error::new(ErrorKind::BadOctet, at),
+        None => Error::new(ErrorKind::UnknownCommand, 0),
+    }
 }
 
 /// The fault of an envelope: a NUL, unless the address itself is at fault.
@@ -236,7 +244,11 @@ impl<'a> Rest<'a> {
         if !self.strict {
             self.space();
         }
-        if self.at == self.line.len() { Ok(()) } else { self.fail(ErrorKind::UnexpectedArgument) }
+        if self.at == self.line.len() {
+            return Ok(());
+        }
+        ascii(self.at, self.left())?;
+        self.fail(ErrorKind::UnexpectedArgument)
     }
 
     /// The next word, which must be there, and its offset.

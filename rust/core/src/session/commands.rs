@@ -8,7 +8,7 @@ use super::input::Reader;
 use super::replies::{self, Canned};
 use super::table::{Rule, State, next, rule};
 use super::{Event, LONGEST_LINE, Phase, Session, Transaction, Verdict};
-use crate::command::{Command, Verb, owned, parse_arguments};
+use crate::command::{Command, Verb, owned, parse_arguments, unknown};
 use crate::data::Newlines;
 use crate::params::{Body, MailParams, Offered, mail_params, rcpt_params};
 use crate::reply::Reply;
@@ -113,9 +113,7 @@ impl Session {
                     self.close_with(Verdict::Canned(replies::WRONG_PROTOCOL), "HTTP on an SMTP port"),
                 );
             }
-            let nul = memchr(0, line).is_some();
-            let refusal = if nul { replies::CONTROL_IN_LINE } else { replies::UNKNOWN_COMMAND };
-            return self.refuse(Verdict::Canned(refusal), line);
+            return self.refuse(Verdict::Error(unknown(line)), line);
         };
         if verb == Verb::Bdat {
             return self.bdat(line);
