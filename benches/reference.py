@@ -54,7 +54,7 @@ _BACKSLASH = ord("\\")
 def parse_path(path: bytes | str) -> str:
     """Parse the path of MAIL or RCPT (RFC 5321 4.1.2)."""
     if isinstance(path, str):
-        path = path.encode()
+        path = path.encode(errors="surrogatepass")
     if (match := _simple_path(path)) and len(path) <= _MAX_DOMAIN:
         return match[1].decode()
     if not (match := _path(path)):
@@ -65,7 +65,7 @@ def parse_path(path: bytes | str) -> str:
 def parse_mailbox(mailbox: bytes | str) -> str:
     """Parse an address without brackets; comments and the space around words are stripped."""
     if isinstance(mailbox, str):
-        mailbox = mailbox.encode()
+        mailbox = mailbox.encode(errors="surrogatepass")
     if _special(mailbox):
         _text(mailbox)
         mailbox = _strip_comments(mailbox)
@@ -205,7 +205,7 @@ _MAX_PARAMETERS = 64
 def parse_command(line: bytes | str) -> Command:
     """Parse one line, with its CRLF or without (RFC 5321 4.1.1), as leniently as the default."""
     if isinstance(line, str):
-        line = line.encode()
+        line = line.encode(errors="surrogatepass")
     if match := _simple_envelope(line):
         verb, address, tail = match.groups(b"")
         pairs = _pair(tail.decode()) if tail else ()
@@ -406,7 +406,7 @@ _reply = re.compile(rb"([2-5][0-5][0-9])(?:-[^\r\n\x00]*+\r\n\1)*+(?: [^\r\n\x00
 def parse_response(raw: bytes | str) -> Response:
     """Parse one whole reply (RFC 5321 4.2); its last CRLF may be missing."""
     if isinstance(raw, str):
-        raw = raw.encode()
+        raw = raw.encode(errors="surrogatepass")
     if not _reply(raw):
         raise ResponseError("not a reply", 451, "4.5.0")
     message, *body = [line[4:] for line in raw.decode(errors="replace").removesuffix("\r\n").split("\r\n")]

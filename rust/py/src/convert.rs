@@ -17,23 +17,30 @@ pub enum Octets<'py> {
 
 impl<'py> Octets<'py> {
     pub fn of_bytes(value: &Bound<'py, PyAny>) -> PyResult<Self> {
+        Self::of_buffer(value, "bytes")
+    }
+
+    pub fn of_bytes_or_str(value: &Bound<'py, PyAny>) -> PyResult<Self> {
+        let Ok(text) = value.cast::<PyString>() else { return Self::of_buffer(value, "bytes or str") };
+        if text.to_str().is_ok() {
+            return Ok(Self::Text(text.clone()));
+        }
+        // A lone surrogate, as of octets that were decoded with "surrogateescape", is not UTF-8: for the parser to
+        // refuse, in its own class of error.
+        let octets = text.call_method1("encode", ("utf-8", "surrogatepass"))?;
+        Ok(Self::Bytes(octets.cast_into::<PyBytes>()?))
+    }
+
+    fn of_buffer(value: &Bound<'py, PyAny>, expected: &str) -> PyResult<Self> {
         if let Ok(bytes) = value.cast::<PyBytes>() {
             return Ok(Self::Bytes(bytes.clone()));
         }
         match PyBuffer::<u8>::get(value) {
             Ok(buffer) => Ok(Self::Copied(buffer.to_vec(value.py())?)),
-            Err(_) => Err(PyTypeError::new_err(format!("expected bytes, not {}", value.get_type().name()?))),
+            Err(_) => {
+                Err(PyTypeError::new_err(format!("expected {expected}, not {}", value.get_type().name()?)))
+            }
         }
-    }
-
-    pub fn of_bytes_or_str(value: &Bound<'py, PyAny>) -> PyResult<Self> {
-        let Ok(text) = value.cast::<PyString>() else { return Self::of_bytes(value) };
-        if text.to_str().is_ok() {
-            return Ok(Self::Text(text.clone()));
-        }
-        // Lone surrogates, of a file's name or an argument: the parser says where they are, as of other octets
-        // that are no UTF-8.
-        Ok(Self::Copied(text.call_method1("encode", ("utf-8", "surrogatepass"))?.extract()?))
     }
 
     pub fn get(&self) -> PyResult<&[u8]> {
