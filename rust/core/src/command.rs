@@ -323,20 +323,20 @@ impl<'a> Rest<'a> {
         if length == 0 || left[0] == b'-' || !matches!(next, None | Some(b'=' | b' ')) {
             return self.fail(ErrorKind::BadParameter);
         }
-        let mut param = Param { key: uppercase(self.pass(tail, length)), value: Cow::Borrowed("") };
-        if params.iter().any(|other| other.key == param.key) {
-            self.at -= length;
-            return self.fail(ErrorKind::DuplicateParameter);
+        let at = self.at;
+        let keyword = self.pass(tail, length);
+        if params.iter().any(|other| other.key.eq_ignore_ascii_case(keyword)) {
+            return Err(Error::new(ErrorKind::DuplicateParameter, at));
         }
         if params.len() == MAX_PARAMETERS {
-            self.at -= length;
-            return self.fail(ErrorKind::TooManyParameters);
+            return Err(Error::new(ErrorKind::TooManyParameters, at));
         }
+        let mut value = "";
         if next == Some(&b'=') {
             self.at += 1;
-            param.value = Cow::Borrowed(self.value(tail)?);
+            value = self.value(tail)?;
         }
-        params.push(param);
+        params.push(Param { key: uppercase(keyword), value: Cow::Borrowed(value) });
         Ok(())
     }
 
@@ -344,7 +344,10 @@ impl<'a> Rest<'a> {
         let left = self.left();
         let core = run(left, VALUE);
         let most = if self.strict { 0 } else { 2 };
-        let end = core + left[core..].iter().take(most).take_while(|&&octet| octet == b'=').count();
+        let mut end = core;
+        while end < core + most && left.get(end) == Some(&b'=') {
+            end += 1;
+        }
         if core == 0 || !matches!(left.get(end), None | Some(b' ')) {
             return Err(Error::new(ErrorKind::BadParameter, self.at + core));
         }

@@ -17,10 +17,16 @@ pub enum Octets<'py> {
 
 impl<'py> Octets<'py> {
     pub fn of_bytes(value: &Bound<'py, PyAny>) -> PyResult<Self> {
-        Self::of_buffer(value, "bytes")
+        match value.cast::<PyBytes>() {
+            Ok(bytes) => Ok(Self::Bytes(bytes.clone())),
+            Err(_) => Self::of_buffer(value, "bytes"),
+        }
     }
 
     pub fn of_bytes_or_str(value: &Bound<'py, PyAny>) -> PyResult<Self> {
+        if let Ok(bytes) = value.cast::<PyBytes>() {
+            return Ok(Self::Bytes(bytes.clone()));
+        }
         let Ok(text) = value.cast::<PyString>() else { return Self::of_buffer(value, "bytes or str") };
         if text.to_str().is_ok() {
             return Ok(Self::Text(text.clone()));
@@ -32,9 +38,6 @@ impl<'py> Octets<'py> {
     }
 
     fn of_buffer(value: &Bound<'py, PyAny>, expected: &str) -> PyResult<Self> {
-        if let Ok(bytes) = value.cast::<PyBytes>() {
-            return Ok(Self::Bytes(bytes.clone()));
-        }
         match PyBuffer::<u8>::get(value) {
             Ok(buffer) => Ok(Self::Copied(buffer.to_vec(value.py())?)),
             Err(_) => {
