@@ -71,15 +71,13 @@ impl ContentEncoder {
         let mut at = 0;
         while at < input.len() {
             let block = &input[at..input.len().min(at + BLOCK)];
-            // A CR that is held back, and a block with a bare newline, go octet by octet.
+            // The octet behind a CR that is held back goes alone, and a block with a bare newline line by line.
             if let Some(clean) = clean_lines(block).filter(|_| !self.cr) {
                 self.clean(clean, out);
                 at += clean.len();
             } else {
                 let slow = if self.cr { &block[..1] } else { block };
-                for (offset, &octet) in slow.iter().enumerate() {
-                    self.step(octet, self.taken + at + offset, out)?;
-                }
+                self.any(slow, self.taken + at, out)?;
                 at += slow.len();
             }
         }
@@ -105,29 +103,38 @@ impl ContentEncoder {
         self.line_start = clean.ends_with(b"\r\n");
     }
 
-    fn step(&mut self, octet: u8, offset: usize, out: &mut Vec<u8>) -> Result<()> {
-        if self.cr {
-            if octet != b'\n' {
-                self.bare(offset - 1)?;
-            }
-            self.end_line(out);
-            if octet == b'\n' {
-                return Ok(());
-            }
-        }
-        match octet {
-            b'\r' => self.cr = true,
-            b'\n' => {
-                self.bare(offset)?;
+    /// `offset` is that of the block in the content.
+    fn any(&mut self, block: &[u8], offset: usize, out: &mut Vec<u8>) -> Result<()> {
+        let mut at = 0;
+        while at < block.len() {
+            let octet = block[at];
+            if self.cr {
                 self.end_line(out);
-            }
-            _ => {
-                if octet == b'.' && self.line_start && self.framing == Framing::Dots {
-                    out.push(b'.');
+                if octet == b'\n' {
+                    at += 1;
+                    continue;
                 }
-                out.push(octet);
-                self.line_start = false;
+                self.bare(offset + at - 1)?;
             }
+            match octet {
+                b'\r' => self.cr = true,
+                b'\n' => {
+                    self.bare(offset + at)?;
+                    self.end_line(out);
+                }
+                _ => {
+                    if octet == b'.' && self.line_start && self.framing == Framing::Dots {
+                        out.push(b'.');
+                    }
+                    let text = &block[at..];
+                    let text = &text[..memchr::memchr2(b'\r', b'\n', text).unwrap_or(text.len())];
+                    out.extend_from_slice(text);
+                    self.line_start = false;
+                    at += text.len();
+                    continue;
+                }
+            }
+            at += 1;
         }
         Ok(())
     }
@@ -147,6 +154,9 @@ impl ContentEncoder {
 }
 
 fn frame(chunk: &[u8], last: bool, out: &mut Vec<u8>) {
+    if chunk.is_empty() && !last {
+        return; // no chunk is sent for nothing, nor a reply awaited
+    }
     let end = if last { " LAST" } else { "" };
     out.extend_from_slice(format!("BDAT {}{end}\r\n", chunk.len()).as_bytes());
     out.extend_from_slice(chunk);
