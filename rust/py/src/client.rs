@@ -390,10 +390,8 @@ fn not_begun(py: Python<'_>, refused: &NotBegun) -> PyErr {
 fn bad(py: Python<'_>, error: &Error) -> PyErr {
     let class = match error.kind {
         ErrorKind::BareNewline => Refused::Syntax,
-        ErrorKind::BadParameter | ErrorKind::BadValue | ErrorKind::BadOctet | ErrorKind::MissingArgument => {
-            Refused::Command
-        }
-        _ => Refused::Address,
+        _ if error.enhanced.starts_with("5.1.") => Refused::Address,
+        _ => Refused::Command,
     };
     class.error(py, error)
 }

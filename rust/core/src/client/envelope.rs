@@ -1,6 +1,8 @@
 //! MAIL and RCPT as lines, checked before an octet of them is sent.
 
 use super::offers::Offers;
+use crate::address::parse_path;
+use crate::command::MAX_PARAMETERS;
 use crate::error::{Error, ErrorKind, Result};
 
 /// What a message asks of the server beside its addresses, as the driver gives it.
@@ -85,6 +87,14 @@ impl Envelope<'_> {
         Ok((lines, promise))
     }
 
+    fn is_ascii(&self) -> bool {
+        let plain = |text: &str, params: &[(&str, &str)]| {
+            text.is_ascii() && params.iter().all(|(_, value)| value.is_ascii())
+        };
+        plain(self.mail_from, &self.params)
+            && self.recipients.iter().all(|(recipient, params)| plain(recipient, params))
+    }
+
     fn mail_line(&self, offers: &Offers, lines: &mut Lines) -> Result<Promise, Unsendable> {
         let given = |keyword: &str| self.params.iter().find(|(key, _)| key.eq_ignore_ascii_case(keyword));
         let out = &mut lines.octets;
@@ -112,9 +122,7 @@ impl Envelope<'_> {
                 out.extend_from_slice(b" BODY=8BITMIME");
             }
         }
-        let international =
-            !self.mail_from.is_ascii() || self.recipients.iter().any(|(recipient, _)| !recipient.is_ascii());
-        if international && given("SMTPUTF8").is_none() {
+        if given("SMTPUTF8").is_none() && !self.is_ascii() {
             if !offers.utf8 {
                 return Err(Unsendable::NotOffered("SMTPUTF8"));
             }
@@ -125,43 +133,44 @@ impl Envelope<'_> {
     }
 }
 
-/// The address and its closing bracket. Not the whole grammar: servers know addresses that break it (two dots in a
-/// row), and only they can tell. What must not pass is an address that ends the path, or the line, early.
+/// The address and its closing bracket, behind the opening one.
 fn put_path(address: &str, out: &mut Vec<u8>) -> Result<()> {
-    let mut quoted = false;
-    let mut octets = address.bytes().enumerate();
-    while let Some((offset, octet)) = octets.next() {
-        match octet {
-            0..=31 | 127 => return Err(Error::new(ErrorKind::Control, offset)),
-            b'"' => quoted = !quoted,
-            b'\\' if quoted => match octets.next() {
-                Some((_, b' '..=b'~')) => {}
-                _ => return Err(Error::new(ErrorKind::BadLocalPart, offset)),
-            },
-            b'<' | b'>' if !quoted => return Err(Error::new(ErrorKind::TrailingJunk, offset)),
-            b' ' if !quoted => return Err(Error::new(ErrorKind::BadLocalPart, offset)),
-            _ => {}
-        }
-    }
-    if quoted {
-        return Err(Error::new(ErrorKind::UnclosedQuote, address.len()));
-    }
+    let bracket = out.len() - 1;
     out.extend_from_slice(address.as_bytes());
     out.push(b'>');
-    Ok(())
+    match parse_path(&out[bracket..]) {
+        // Servers know addresses that break the grammar (two dots in a row), and only they can tell. What must not
+        // pass is an address that ends the path, or the line, early.
+        Err(error) if !is_harmless(address) => Err(Error { offset: error.offset.saturating_sub(1), ..error }),
+        _ => Ok(()),
+    }
+}
+
+fn is_harmless(address: &str) -> bool {
+    let special = |character: char| {
+        character.is_control() || character.is_whitespace() || matches!(character, '<' | '>' | '"' | '\\')
+    };
+    !address.contains(special)
 }
 
 fn put_params(params: &[(&str, &str)], offers: &Offers, out: &mut Vec<u8>) -> Result<(), Unsendable> {
-    for &(key, value) in params {
+    // With SIZE, BODY and SMTPUTF8 no more than a server takes.
+    if params.len() + 3 > MAX_PARAMETERS {
+        return Err(Error::new(ErrorKind::TooManyParameters, 0).into());
+    }
+    for (index, &(key, value)) in params.iter().enumerate() {
         let known = key.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-');
         if !known || key.is_empty() || key.starts_with('-') {
             return Err(Error::new(ErrorKind::BadParameter, 0).into());
+        }
+        if params[..index].iter().any(|(other, _)| other.eq_ignore_ascii_case(key)) {
+            return Err(Error::new(ErrorKind::DuplicateParameter, 0).into());
         }
         // RFC 5321 4.1.2, esmtp-value; and UTF-8 in ORCPT (RFC 6533).
         if let Some(offset) = value.bytes().position(|octet| octet <= b' ' || octet == b'=' || octet == 127) {
             return Err(Error::new(ErrorKind::BadValue, offset).into());
         }
-        if let Some(extension) = needs(key).filter(|extension| !offers.has(extension)) {
+        if let Some(extension) = needs(key, value).filter(|extension| !offers.has(extension)) {
             return Err(Unsendable::NotOffered(extension));
         }
         out.push(b' ');
@@ -175,7 +184,7 @@ fn put_params(params: &[(&str, &str)], offers: &Offers, out: &mut Vec<u8>) -> Re
 }
 
 /// The extension that brings a parameter, of those that the client knows.
-fn needs(key: &str) -> Option<&'static str> {
+fn needs(key: &str, value: &str) -> Option<&'static str> {
     const NEEDS: [(&str, &str); 9] = [
         ("SIZE", "SIZE"),
         ("BODY", "8BITMIME"),
@@ -187,5 +196,8 @@ fn needs(key: &str) -> Option<&'static str> {
         ("AUTH", "AUTH"),
         ("REQUIRETLS", "REQUIRETLS"),
     ];
+    if key.eq_ignore_ascii_case("BODY") && value.eq_ignore_ascii_case("BINARYMIME") {
+        return Some("BINARYMIME");
+    }
     NEEDS.iter().find(|(keyword, _)| keyword.eq_ignore_ascii_case(key)).map(|&(_, extension)| extension)
 }
