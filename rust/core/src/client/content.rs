@@ -58,11 +58,17 @@ impl ContentEncoder {
                 }
             }
             Framing::Chunks => {
-                let mut chunk = Vec::with_capacity(input.len() + 8);
-                self.text(input, last, &mut chunk)?;
-                frame(&chunk, last, out);
+                let start = out.len();
+                out.reserve(input.len() + 40);
+                self.text(input, last, out)?;
+                frame(start, last, out);
             }
-            Framing::Binary => frame(input, last, out),
+            Framing::Binary => {
+                let start = out.len();
+                out.reserve(input.len() + 32);
+                out.extend_from_slice(input);
+                frame(start, last, out);
+            }
         }
         Ok(())
     }
@@ -153,11 +159,12 @@ impl ContentEncoder {
     }
 }
 
-fn frame(chunk: &[u8], last: bool, out: &mut Vec<u8>) {
-    if chunk.is_empty() && !last {
+/// Puts the command in front of the chunk that starts at `start`: its size is known only now.
+fn frame(start: usize, last: bool, out: &mut Vec<u8>) {
+    let size = out.len() - start;
+    if size == 0 && !last {
         return; // no chunk is sent for nothing, nor a reply awaited
     }
     let end = if last { " LAST" } else { "" };
-    out.extend_from_slice(format!("BDAT {}{end}\r\n", chunk.len()).as_bytes());
-    out.extend_from_slice(chunk);
+    out.splice(start..start, format!("BDAT {size}{end}\r\n").into_bytes());
 }

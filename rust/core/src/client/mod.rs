@@ -297,8 +297,8 @@ impl Client {
     pub fn drain_output<T>(&mut self, copy: impl FnOnce(&[u8]) -> T) -> T {
         let copied = copy(&self.output);
         self.output.clear();
-        // A kept connection that rests keeps no large buffer.
-        if self.output.capacity() > 64 << 10 {
+        // A kept connection that rests keeps no large buffer; between two pieces of content it saves the system's work.
+        if self.output.capacity() > 64 << 10 && self.transaction.is_none() {
             self.output = Vec::new();
         }
         copied
