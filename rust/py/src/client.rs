@@ -216,6 +216,10 @@ impl ClientEngine {
             None => Vec::new(),
             Some(list) => list.iter().map(|params| pairs(Some(params.cast()?))).collect::<PyResult<_>>()?,
         };
+        if of_rcpt.len() > addresses.len() {
+            let message = "rcpt_params: more of them than recipients: give one dict for each";
+            return Err(Refused::Configuration.message(py, message));
+        }
         let mut envelope = Envelope {
             mail_from,
             params: borrowed(&of_mail),

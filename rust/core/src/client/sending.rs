@@ -69,9 +69,10 @@ impl Client {
             self.output.clear();
             return Err(error);
         }
-        self.note('>', &["<", &piece.len().to_string(), " octets of content>"]);
         // A piece may be all held back: no chunk, and no reply to it.
         if self.output.len() > before {
+            let framing = transaction.encoder.framing();
+            note_content(&mut self.transcript, framing, &self.output[before..], last);
             self.content_given(last);
         }
         Ok(())
@@ -207,7 +208,7 @@ impl Client {
         let Some(transaction) = &mut self.transaction else { return None };
         transaction.stage = Stage::Content;
         let Some(whole) = transaction.whole.take() else { return Some(Event::Content) };
-        self.note('>', &["<", &whole.len().to_string(), " octets of content>"]);
+        note_content(&mut self.transcript, transaction.encoder.framing(), &whole, true);
         if self.output.is_empty() {
             self.output = whole;
         } else {
@@ -251,5 +252,24 @@ impl Client {
             return None;
         }
         self.done()
+    }
+}
+
+/// Of content the transcript has its size, beside the command of the chunk or the dot at the end.
+fn note_content(transcript: &mut Option<Vec<(char, String)>>, framing: Framing, framed: &[u8], last: bool) {
+    let Some(transcript) = transcript else { return };
+    let mut content = framed;
+    if framing != Framing::Dots {
+        let end = memchr::memchr(b'\n', framed).map_or(0, |newline| newline + 1);
+        transcript.push(('>', String::from_utf8_lossy(&framed[..end]).trim_end().to_owned()));
+        content = &framed[end..];
+    } else if last {
+        content = framed.strip_suffix(b".\r\n").unwrap_or(framed);
+    }
+    if !content.is_empty() {
+        transcript.push(('>', format!("<{} octets of content>", content.len())));
+    }
+    if framing == Framing::Dots && last {
+        transcript.push(('>', ".".to_owned()));
     }
 }

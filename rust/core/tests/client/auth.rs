@@ -3,7 +3,7 @@
 use smtpx_core::client::Refused;
 use smtpx_core::client::envelope::Unsendable;
 
-use crate::peer::{NOTHING, PIPELINING, Peer};
+use crate::peer::{ALL, NOTHING, PIPELINING, Peer};
 
 fn peer() -> Peer {
     let mut peer = Peer::greeted(&["AUTH PLAIN LOGIN"]);
@@ -148,10 +148,23 @@ fn the_transcript_has_no_content() {
             "< 250 ok",
             "< 354 go",
             "> <6 octets of content>",
-            "> <6 octets of content>",
+            "> <8 octets of content>",
+            "> .",
             "< 250 kept",
         ]
     );
+}
+
+#[test]
+fn the_transcript_has_the_commands_of_chunks() {
+    let mut peer = Peer::greeted(ALL);
+    peer.client.keep_transcript();
+    peer.mail_to_one(None);
+    peer.hear("250 ok\r\n250 ok\r\n");
+    transcript(&mut peer);
+    peer.give("secret\r\n", false);
+    peer.give("", true);
+    assert_eq!(transcript(&mut peer), ["> BDAT 8", "> <8 octets of content>", "> BDAT 0 LAST"]);
 }
 
 #[test]
