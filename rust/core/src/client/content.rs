@@ -36,15 +36,22 @@ pub struct ContentEncoder {
     /// A CR is the last octet so far, and not written: the next may be its LF.
     cr: bool,
     taken: usize,
+    /// Octets of the content as the server counts them: newlines mended, dots not doubled (RFC 1870 3).
+    size: u64,
 }
 
 impl ContentEncoder {
     pub const fn new(framing: Framing, newlines: Newlines) -> Self {
-        Self { framing, newlines, line_start: true, cr: false, taken: 0 }
+        Self { framing, newlines, line_start: true, cr: false, taken: 0, size: 0 }
     }
 
     pub const fn framing(&self) -> Framing {
         self.framing
+    }
+
+    /// Octets of the content so far, as SIZE tells them.
+    pub const fn size(&self) -> u64 {
+        self.size
     }
 
     /// Appends `input`, framed; `last` ends the content, with a CRLF where text has none.
@@ -67,6 +74,7 @@ impl ContentEncoder {
                 let start = out.len();
                 out.reserve(input.len() + 32);
                 out.extend_from_slice(input);
+                self.size += input.len() as u64;
                 frame(start, last, out);
             }
         }
@@ -106,6 +114,7 @@ impl ContentEncoder {
         } else {
             out.extend_from_slice(clean);
         }
+        self.size += clean.len() as u64;
         self.line_start = clean.ends_with(b"\r\n");
     }
 
@@ -135,6 +144,7 @@ impl ContentEncoder {
                     let text = &block[at..];
                     let text = &text[..memchr::memchr2(b'\r', b'\n', text).unwrap_or(text.len())];
                     out.extend_from_slice(text);
+                    self.size += text.len() as u64;
                     self.line_start = false;
                     at += text.len();
                     continue;
@@ -147,6 +157,7 @@ impl ContentEncoder {
 
     fn end_line(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"\r\n");
+        self.size += 2;
         self.cr = false;
         self.line_start = true;
     }

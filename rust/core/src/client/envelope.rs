@@ -12,7 +12,7 @@ pub struct Envelope<'a> {
     pub mail_from: &'a str,
     pub params: Vec<(&'a str, &'a str)>,
     pub recipients: Vec<(&'a str, Vec<(&'a str, &'a str)>)>,
-    /// Octets of the content, where they are known.
+    /// Octets of content that is not given whole, where they are known.
     pub size: Option<u64>,
     /// Whether the content has octets over 127.
     pub eight_bit: bool,
@@ -60,21 +60,24 @@ impl Lines {
     }
 }
 
-/// What the lines promise of the content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Promise {
-    pub binary: bool,
-}
-
 impl Envelope<'_> {
-    /// The lines for a server that offers so much, with SIZE, BODY and SMTPUTF8 added where they help.
-    pub fn lines(&self, offers: &Offers) -> Result<(Lines, Promise), Unsendable> {
+    /// Whether the content is BODY=BINARYMIME.
+    pub fn is_binary(&self) -> bool {
+        self.param("BODY").is_some_and(|body| body.eq_ignore_ascii_case("BINARYMIME"))
+    }
+
+    fn param(&self, keyword: &str) -> Option<&str> {
+        self.params.iter().find(|(key, _)| key.eq_ignore_ascii_case(keyword)).map(|(_, value)| *value)
+    }
+
+    /// The lines for a server that offers so much and content of so many octets, with SIZE, BODY and SMTPUTF8 added where they help.
+    pub fn lines(&self, offers: &Offers, size: Option<u64>) -> Result<Lines, Unsendable> {
         if self.recipients.is_empty() {
             return Err(Unsendable::NoRecipient);
         }
         let mut lines = Lines::default();
         lines.octets.reserve(128 + self.recipients.len() * 48);
-        let promise = self.mail_line(offers, &mut lines)?;
+        self.mail_line(offers, size, &mut lines)?;
         for (recipient, params) in &self.recipients {
             lines.octets.extend_from_slice(b"RCPT TO:<");
             if recipient.is_empty() {
@@ -84,7 +87,7 @@ impl Envelope<'_> {
             put_params(params, offers, &mut lines.octets)?;
             lines.end();
         }
-        Ok((lines, promise))
+        Ok(lines)
     }
 
     fn is_ascii(&self) -> bool {
@@ -95,22 +98,20 @@ impl Envelope<'_> {
             && self.recipients.iter().all(|(recipient, params)| plain(recipient, params))
     }
 
-    fn mail_line(&self, offers: &Offers, lines: &mut Lines) -> Result<Promise, Unsendable> {
-        let given = |keyword: &str| self.params.iter().find(|(key, _)| key.eq_ignore_ascii_case(keyword));
+    fn mail_line(&self, offers: &Offers, size: Option<u64>, lines: &mut Lines) -> Result<(), Unsendable> {
         let out = &mut lines.octets;
         out.extend_from_slice(b"MAIL FROM:<");
         put_path(self.mail_from, out)?;
         put_params(&self.params, offers, out)?;
-        if let (Some(size), Some(most)) = (self.size, offers.size) {
+        if let (Some(size), Some(most)) = (size, offers.size) {
             if size > most {
                 return Err(Unsendable::TooLarge { size, most });
             }
-            if given("SIZE").is_none() {
+            if self.param("SIZE").is_none() {
                 out.extend_from_slice(format!(" SIZE={size}").as_bytes());
             }
         }
-        let body = given("BODY").map(|(_, value)| *value);
-        let binary = body.is_some_and(|body| body.eq_ignore_ascii_case("BINARYMIME"));
+        let binary = self.is_binary();
         if binary && !offers.binary {
             return Err(Unsendable::NotOffered("BINARYMIME"));
         }
@@ -118,18 +119,18 @@ impl Envelope<'_> {
             if !offers.eight_bit {
                 return Err(Unsendable::NotOffered("8BITMIME"));
             }
-            if body.is_none() {
+            if self.param("BODY").is_none() {
                 out.extend_from_slice(b" BODY=8BITMIME");
             }
         }
-        if given("SMTPUTF8").is_none() && !self.is_ascii() {
+        if self.param("SMTPUTF8").is_none() && !self.is_ascii() {
             if !offers.utf8 {
                 return Err(Unsendable::NotOffered("SMTPUTF8"));
             }
             out.extend_from_slice(b" SMTPUTF8");
         }
         lines.end();
-        Ok(Promise { binary })
+        Ok(())
     }
 }
 

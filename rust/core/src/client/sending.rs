@@ -16,10 +16,9 @@ impl Client {
     /// Begins a transaction. Content that is not given here is asked for by [`Event::Content`].
     pub fn mail(&mut self, envelope: &Envelope, content: Option<&[u8]>) -> Result<(), Refused> {
         self.check_turn()?;
-        let (lines, promise) = envelope.lines(&self.offers)?;
         // Chunks are one round trip less than DATA, and no dots; but several of them, one at a time, are more.
         let chunks = self.offers.chunking && (self.offers.pipelining || content.is_some());
-        let framing = match (promise.binary, chunks) {
+        let framing = match (envelope.is_binary(), chunks) {
             (true, _) => Framing::Binary,
             (false, true) => Framing::Chunks,
             (false, false) => Framing::Dots,
@@ -29,6 +28,8 @@ impl Client {
         if let Some(content) = content {
             encoder.encode(content, true, whole.insert(Vec::new()))?;
         }
+        let size = if content.is_some() { Some(encoder.size()) } else { envelope.size };
+        let lines = envelope.lines(&self.offers, size)?;
         self.transaction = Some(Box::new(Transaction::new(lines, encoder, whole)));
         self.go_on();
         Ok(())

@@ -53,6 +53,23 @@ fn size_is_told_where_it_is_offered_and_known() {
 }
 
 #[test]
+fn the_size_of_whole_content_is_counted_as_the_server_counts_it() {
+    for (content, size) in [("", 0), (".\r\n", 3), ("a\n.\nb", 9), ("a\rb\r", 6), ("a\r\n", 3)] {
+        for offers in [&["SIZE"][..], &["SIZE", "PIPELINING", "CHUNKING"]] {
+            let mut peer = Peer::greeted(offers);
+            peer.mail_to_one(Some(content));
+            let line = format!("MAIL FROM:<a@x.example> SIZE={size}\r\n");
+            assert!(peer.sent().starts_with(&line), "{content:?}");
+        }
+    }
+    let mut peer = Peer::greeted(&["SIZE 4"]);
+    assert!(matches!(
+        peer.try_mail(&["b@y.example"], Some("a\nb\n")),
+        Err(Refused::Unsendable(Unsendable::TooLarge { size: 6, most: 4 }))
+    ));
+}
+
+#[test]
 fn a_size_of_the_drivers_own_stays() {
     let envelope = Envelope { size: Some(7), ..to_one(&[("SIZE", "9")]) };
     assert_eq!(line(&["SIZE 7"], &envelope), "MAIL FROM:<a@x.example> SIZE=9");
@@ -241,7 +258,7 @@ proptest! {
         let envelope = Envelope {
             mail_from: &mail_from, params: params.clone(), recipients: vec![(&recipient, params.clone())], size, eight_bit,
         };
-        let Ok((lines, _)) = envelope.lines(&offers()) else { return Ok(()) };
+        let Ok(lines) = envelope.lines(&offers(), size) else { return Ok(()) };
         prop_assert_eq!(lines.count(), 2);
         for index in 0..2 {
             let line = lines.get(index);
