@@ -6,7 +6,7 @@ use crate::address::{scan_path, valid_domain};
 use crate::error::{Error, ErrorKind, Result};
 
 /// No sender comes near; it keeps the search for duplicates linear in the line.
-const MAX_PARAMETERS: usize = 64;
+pub(crate) const MAX_PARAMETERS: usize = 64;
 
 /// The commands, by the bit of `CommandKind`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
