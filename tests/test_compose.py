@@ -182,6 +182,12 @@ def test_the_callers_object_is_not_changed(subtype: str) -> None:
         assert part.is_multipart() or part.get_payload() == same.get_payload()
 
 
+def test_a_field_with_a_name_alone_is_written_where_the_envelope_is_given() -> None:
+    message = EmailMessage()
+    message["To"] = "root, friends: ;"
+    assert octets(message) == b"To: root, friends: ;\r\n\r\n"
+
+
 def test_lines_end_with_crlf_whatever_the_policy() -> None:
     data = oldest(written("one\ntwo\r\nthree\n", Subject="x " * 100))
     assert data.endswith(b"\r\n\r\none\r\ntwo\r\nthree\r\n")

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import re
-from email.errors import InvalidHeaderDefect
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from smtpx.errors import AddressError
@@ -29,6 +28,7 @@ _TOKEN = re.compile(
 )
 _COMMENT = re.compile(r"[()]|(?:[^()\\]|\\.)++", re.DOTALL)
 _ROUTE = re.compile(r"\A\s*@[^:]*:")  # obs-route (RFC 5322 4.4): to be ignored
+_LOSS = re.compile("invalid (address|mailbox) in ")  # what an object lost, its defects alone tell
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _DOT_STRING = re.compile(r'[^\s"(),.:;<>@\[\\\]]+(?:\.[^\s"(),.:;<>@\[\\\]]+)*')
 
@@ -65,7 +65,7 @@ def groups_of(value: Any) -> list[Group]:
     if not hasattr(value, "groups"):
         return list(_parse(value))
     for defect in value.defects:
-        if isinstance(defect, InvalidHeaderDefect):
+        if _LOSS.match(str(defect)):
             raise _refusal(str(value), str(defect))
     return [
         Group(group.display_name, [Named(each.display_name, _address(each)) for each in group.addresses])

@@ -322,9 +322,12 @@ def content(
         upload, data = message, b""
         header, size, seven_bit = without_bcc(upload.header), upload.size, upload.seven_bit
     else:
-        data = render(message) if isinstance(message, Message) else _without_bcc(message)
+        data = render(message) if isinstance(message, Message) else message
         end = header_end(data)
-        header, size, seven_bit = data[:end], len(data), data.isascii() or data[end:].isascii()
+        header = without_bcc(data[:end])
+        if len(header) < end:
+            data, end = header + data[end:], len(header)
+        size, seven_bit = len(data), data.isascii() or data[end:].isascii()
     if not (smtputf8 or header.isascii()):
         raise NotOffered(
             "SMTPUTF8", "the server does not offer SMTPUTF8, which the header of the message needs"
@@ -342,10 +345,3 @@ def content(
         smtputf8=envelope.smtputf8 or not header.isascii(),
         upload=upload,
     )
-
-
-def _without_bcc(message: bytes) -> bytes:
-    end = header_end(message)
-    header = message[:end]
-    kept = without_bcc(header)
-    return message if kept is header else kept + message[end:]

@@ -175,10 +175,10 @@ def _parameters(text: str) -> Iterator[str]:
     """Make the value of a MIME field and its parameters (RFC 2045 5.1, RFC 2231 for what is not ASCII)."""
     reader = Message()
     reader["X"] = text
-    (kind, _), *params = reader.get_params([], "X")
-    yield kind
-    for name, encoded in params:
-        value = collapse_rfc2231_value(encoded)
+    found: list[tuple[str, Any]] = reader.get_params([], "X")
+    yield found[0][0]
+    for name, encoded in found[1:]:
+        value = collapse_rfc2231_value(encoded) if isinstance(encoded, tuple) else encoded
         if _plain(value):
             yield f"{name}={quoted(value)}"
             continue

@@ -102,9 +102,8 @@ def _write_multipart(part: Message, parts: list[Message], sink: IO[bytes]) -> No
     for each in parts:
         sink.write(delimiter + b"\r\n")
         if part.get_content_subtype() == "signed":
-            _write_signed(
-                each, each.policy.clone(max_line_length=0), sink
-            )  # as BytesGenerator does below such a part
+            policy = each.policy.clone(max_line_length=0)  # as BytesGenerator does below such a part
+            _write_signed(each, policy, sink)
         else:
             _write(each, sink)
         sink.write(b"\r\n")
