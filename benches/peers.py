@@ -57,9 +57,9 @@ class Peer:
 def running(name: str, *options: str) -> Iterator[Peer]:
     """Start a server, wait until it listens, stop it on the way out."""
     if name == SINK:
-        port = _free_port()
+        port = free_port()
         command = [sink_path(), *(["-u", "nobody"] if getpass.getuser() == "root" else [])]
-        command += ["-4", "-m", "2000", f"inet:{HOST}:{port}", "1024"]
+        command += ["-4", "-m", "2000", *options, f"inet:{HOST}:{port}", "1024"]
     else:
         port = 0
         command = [sys.executable, "-m", "benches.peers", name, *options]
@@ -73,7 +73,7 @@ def running(name: str, *options: str) -> Iterator[Peer]:
                     raise RuntimeError(f"{name} did not start")
                 port = int(line)
             else:
-                _wait_for(port)
+                wait_for(port)
             yield Peer(name, port, child.pid)
         finally:
             child.kill()
@@ -83,22 +83,29 @@ def sink_path() -> str:
     return tool("smtp-sink")
 
 
-def tool(name: str) -> str:
+def find_tool(name: str) -> str | None:
     """Where Postfix's program is: Debian installs it outside an ordinary user's PATH."""
-    path = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+
+
+def tool(name: str) -> str:
+    """Where Postfix's program is; without it the program ends."""
+    path = find_tool(name)
     if path is None:
         raise SystemExit(f"{name} is missing: install Debian's package postfix (apt-get install postfix)")
     return path
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port for a server that cannot choose one by itself."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
         return port
 
 
-def _wait_for(port: int) -> None:
+def wait_for(port: int) -> None:
+    """Wait until a server greets on the port."""
     for _ in range(200):
         with contextlib.suppress(ConnectionRefusedError), socket.create_connection((HOST, port), 1) as probe:
             probe.recv(512)

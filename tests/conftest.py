@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import ssl
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import smtpx
 from hypothesis import HealthCheck, settings
 from smtpx.certificate import make_certificate
 
+from benches import peers
+from tests.clients import LoopThread, OnLoop
 from tests.live import Certificate, LiveServers
+from tests.peer import PATIENCE
+from tests.postfix import Postfix, running_postfix
 from tests.recorder import PASSWORD
+from tests.scripted import Script, ScriptedServer
 from tests.served import Site
+from tests.sinks import Sink, running_sink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
     from pathlib import Path
 
     from tests.client import Run
+    from tests.clients import Clients
+
+    Sinks = Callable[..., Sink]
+    Scripted = Callable[..., ScriptedServer]
 
 # No deadline: two busy cores make any single example slow.
 settings.register_profile("ci", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -35,7 +46,9 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     folder = tmp_path_factory.mktemp("certificate")
     path, key = folder / "certificate.pem", folder / "key.pem"
     make_certificate(path, key)
-    return Certificate(path, key, ssl.create_default_context(cafile=str(path)))
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server.load_cert_chain(path, key)
+    return Certificate(path, key, ssl.create_default_context(cafile=path), server)
 
 
 @pytest.fixture
@@ -55,6 +68,42 @@ def live_server(certificate: Certificate, environment: smtpx.Environment) -> Ite
     servers = LiveServers(certificate, environment)
     yield servers
     servers.close()
+
+
+@pytest.fixture
+def scripted() -> Iterator[Scripted]:
+    """Start a hostile server: ``scripted([say(...), ...])``, a script a connection."""
+    servers: list[ScriptedServer] = []
+
+    def start(*scripts: Script) -> ScriptedServer:
+        servers.append(ScriptedServer(*scripts))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.finish()
+
+
+@pytest.fixture(scope="session")
+def _postfix(certificate: Certificate) -> Iterator[Postfix]:
+    with running_postfix(certificate) as postfix:
+        yield postfix
+
+
+@pytest.fixture
+def postfix(_postfix: Postfix) -> Iterator[Postfix]:
+    """A real MTA with empty mailboxes; one for all the tests of a worker."""
+    yield _postfix
+    _postfix.clear()
+
+
+@pytest.fixture
+def sink() -> Iterator[Sinks]:
+    """Start smtp-sink: ``sink("-8", "-f", "RCPT")``."""
+    if peers.find_tool("smtp-sink") is None:
+        pytest.skip("smtp-sink is not installed")
+    with contextlib.ExitStack() as stack:
+        yield lambda *options: stack.enter_context(running_sink(*options))
 
 
 @pytest.fixture
@@ -92,6 +141,19 @@ def run(request: pytest.FixtureRequest) -> Run:
             runner.run(asyncio.wait_for(main, 60))
 
     return run_on_loop
+
+
+@pytest.fixture(params=[*_loops(), pytest.param(None, id="sync")])
+def client(request: pytest.FixtureRequest) -> Iterator[Clients]:
+    """Make a client: ``client(url, ...)``; Client on each loop made to block, and SyncClient."""
+    if request.param is None:
+        yield lambda *arguments, **options: smtpx.SyncClient(*arguments, **{"timeout": PATIENCE} | options)
+        return
+    loop = LoopThread(request.param)
+    yield lambda *arguments, **options: cast(
+        "smtpx.SyncClient", OnLoop(loop, *arguments, **{"timeout": PATIENCE} | options)
+    )
+    loop.close()
 
 
 @pytest.fixture

@@ -22,11 +22,12 @@ Service = Literal["smtp", "submission", "submissions"]
 
 @dataclass(frozen=True)
 class Certificate:
-    """A certificate for localhost, its key, and the context of a client that trusts it alone."""
+    """A certificate for localhost, its key, the context of a client that trusts it alone, and a server's."""
 
     path: Path
     key: Path
     client: ssl.SSLContext
+    server: ssl.SSLContext
 
 
 @dataclass(frozen=True)
