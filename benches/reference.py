@@ -27,10 +27,11 @@ _IPV4 = rb"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?:25[0-5]|2[0-4]\d|1\d\d|[1-
 _MAILBOX = rb"(?:(%b)|%b)(@%b)?" % (_DOT_STRING, _QUOTED, _DOMAIN)
 
 _PATH = rb"<(?:(?:(@%b(?:,@%b)*+):)?%b)?>" % (_DOMAIN, _DOMAIN, _MAILBOX)
-# What nearly every path is; ASCII, so that nothing is left to check but the length.
+# What nearly every path is; ASCII, so that nothing is left to check but the length. It is held against text,
+# whose groups need no decoding one by one.
 _SIMPLE_PATH = (
-    rb"<([A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]++(?:\.[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]++)*+"
-    rb"@(?!-)[A-Za-z0-9\-]{1,63}+(?<!-)(?:\.(?!-)[A-Za-z0-9\-]{1,63}+(?<!-))*+)>"
+    r"<([A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]++(?:\.[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]++)*+"
+    r"@(?!-)[A-Za-z0-9\-]{1,63}+(?<!-)(?:\.(?!-)[A-Za-z0-9\-]{1,63}+(?<!-))*+)>"
 )
 _simple_path = re.compile(_SIMPLE_PATH).fullmatch
 _path = re.compile(_PATH).fullmatch
@@ -53,19 +54,20 @@ _BACKSLASH = ord("\\")
 
 def parse_path(path: bytes | str) -> str:
     """Parse the path of MAIL or RCPT (RFC 5321 4.1.2)."""
-    if isinstance(path, str):
-        path = path.encode()
-    if (match := _simple_path(path)) and len(path) <= _MAX_DOMAIN:
-        return match[1].decode()
-    if not (match := _path(path)):
-        _refuse("not a path")
-    return _path_text(*match.groups())
+    try:
+        text = path if isinstance(path, str) else path.decode()
+    except UnicodeDecodeError:
+        _refuse("not UTF-8")
+    if (match := _simple_path(text)) and len(text) <= _MAX_DOMAIN:
+        return match[1]
+    if full := _path(_octets(path)):
+        return _path_text(*full.groups())
+    return _refuse("not a path")
 
 
 def parse_mailbox(mailbox: bytes | str) -> str:
     """Parse an address without brackets; comments and the space around words are stripped."""
-    if isinstance(mailbox, str):
-        mailbox = mailbox.encode()
+    mailbox = _octets(mailbox)
     if _special(mailbox):
         _text(mailbox)
         mailbox = _strip_comments(mailbox)
@@ -74,11 +76,17 @@ def parse_mailbox(mailbox: bytes | str) -> str:
     return _canonical(*match.groups())
 
 
+def _octets(text: bytes | str) -> bytes:
+    return text.encode(errors="surrogatepass") if isinstance(text, str) else text
+
+
 def _path_text(route: bytes | None, local: bytes | None, quoted: bytes | None, domain: bytes | None) -> str:
     if route:
-        _text(route)
-        for host in route.split(b","):
-            _check_domain(host)
+        if not route.isascii():
+            _text(route)
+        if b"[" in route or len(route) > _MAX_DOMAIN:
+            for host in route.split(b","):
+                _check_domain(host)
     if local is None and quoted is None:
         return ""
     return _canonical(local, quoted, domain)
@@ -90,9 +98,10 @@ def _canonical(local: bytes | None, quoted: bytes | None, domain: bytes | None) 
     elif len(domain) > _MAX_DOMAIN or domain[1] == _BRACKET:
         _check_domain(domain)
     if quoted is not None:
-        local = _quoted_pair(rb"\1", quoted) if b"\\" in quoted else quoted
-        if not _dot_string(local):
-            local = b'"%b"' % local.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+        if b"\\" not in quoted:
+            local = quoted if _dot_string(quoted) else b'"' + quoted + b'"'
+        elif not _dot_string(local := _quoted_pair(rb"\1", quoted)):
+            local = b'"' + local.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
     assert local is not None
     return _text(local + domain)
 
@@ -186,12 +195,11 @@ class Command(NamedTuple):
     params: dict[str, str]
 
 
-_KEY = rb"[A-Za-z0-9][A-Za-z0-9\-]*+"
 _simple_envelope = re.compile(
-    rb"(?i:(MAIL) FROM|RCPT TO): *+(?:%b|<>)((?: ++%b(?:=[!-<>-~]++={0,2})?+)*+) *+(?:\r\n)?"
-    % (_SIMPLE_PATH, _KEY)
+    rf"(?i:(MAIL) FROM|RCPT TO): *+(?:{_SIMPLE_PATH}|<>)"
+    r"((?: ++[A-Za-z0-9][A-Za-z0-9\-]*+(?:=[!-<>-~]++={0,2})?+)*+) *+(?:\r\n)?",
+    re.ASCII,
 ).fullmatch
-_pair = re.compile("([^ =]+)=?([^ ]*)").findall
 _parameter = re.compile("([A-Za-z0-9][A-Za-z0-9-]*+)(?:=([^\x00-\x20=\x7f]++={0,2}))?").fullmatch
 _lenient_path = re.compile(rb" *+(?:%b|(?!<)%b(?![^ ]))" % (_PATH, _MAILBOX)).match
 _line_end = re.compile(rb"[\r\n]").search
@@ -204,20 +212,31 @@ _MAX_PARAMETERS = 64
 
 def parse_command(line: bytes | str) -> Command:
     """Parse one line, with its CRLF or without (RFC 5321 4.1.1), as leniently as the default."""
-    if isinstance(line, str):
-        line = line.encode()
-    if match := _simple_envelope(line):
-        verb, address, tail = match.groups(b"")
-        pairs = _pair(tail.decode()) if tail else ()
-        params = {key.upper(): value for key, value in pairs}
-        if len(params) == len(pairs) <= _MAX_PARAMETERS and len(address) <= _MAX_DOMAIN and (verb or address):
-            return Command(_MAIL if verb else _RCPT, address.decode(), "", params)
-    line = line.removesuffix(b"\r\n")
+    try:
+        text = line if isinstance(line, str) else line.decode()
+    except UnicodeDecodeError:
+        return _parse_any(line)
+    if match := _simple_envelope(text):
+        verb, address, tail = match.groups("")
+        params: dict[str, str] = {}
+        words = tail.split() if tail else ()
+        for word in words:
+            key, _, value = word.partition("=")
+            params[key.upper()] = value
+        if len(params) == len(words) <= _MAX_PARAMETERS and len(address) <= _MAX_DOMAIN and (verb or address):
+            return Command(_MAIL if verb else _RCPT, address, "", params)
+    return _parse_any(line)
+
+
+def _parse_any(text: bytes | str) -> Command:
+    line = _octets(text).removesuffix(b"\r\n")
     verb, _, rest = line.partition(b" ")
     parse = _PARSERS.get(verb.upper())
     if _line_end(line) or (b"\x00" in line and parse not in _ENVELOPES):
         raise CommandError("CR, LF or NUL in a command", 501, "5.5.2")
     if parse is None:
+        if not line.isascii():
+            raise CommandError("8-bit characters in a command", 501, "5.5.2")
         raise CommandError("unknown command", 500, "5.5.1")
     return parse(rest)
 
@@ -282,8 +301,9 @@ def _parse_chunk(rest: bytes) -> Command:
     digits = _utf8(size)
     if not (digits.isascii() and digits.isdigit()) or int(digits.lstrip("0")[:21] or "0") >= 1 << 64:
         raise CommandError("write BDAT octets [LAST]", 501, "5.5.4")
-    if last and (last[0].upper() != b"LAST" or len(last) > 1):
+    if last and last[0].upper() != b"LAST":
         raise CommandError("write BDAT octets [LAST]", 501, "5.5.4")
+    _end(b" ".join(last[1:]))
     return Command(CommandKind.BDAT, digits, "LAST" if last else "", {})
 
 
@@ -361,7 +381,8 @@ def _word(rest: bytes) -> tuple[bytes, bytes]:
 
 
 def _end(rest: bytes) -> None:
-    if rest.strip(b" "):
+    if left := rest.strip(b" "):
+        _printable(left)
         raise CommandError("too many arguments", 501, "5.5.4")
 
 
@@ -396,17 +417,16 @@ class Response(NamedTuple):
         return f"{head}{self.code} {lines[-1]}\r\n".encode()
 
 
-_reply = re.compile(rb"([2-5][0-5][0-9])(?:-[^\r\n\x00]*+\r\n\1)*+(?: [^\r\n\x00]*+)?+(?:\r\n)?+").fullmatch
+_reply = re.compile(r"([2-5][0-5][0-9])(?:-[^\r\n\x00]*+\r\n\1)*+(?: [^\r\n\x00]*+)?+(?:\r\n)?+").fullmatch
 
 
 def parse_response(raw: bytes | str) -> Response:
     """Parse one whole reply (RFC 5321 4.2); its last CRLF may be missing."""
-    if isinstance(raw, str):
-        raw = raw.encode()
-    if not _reply(raw):
+    text = _octets(raw).decode(errors="replace")
+    if not _reply(text):
         raise ResponseError("not a reply", 451, "4.5.0")
-    message, *body = [line[4:] for line in raw.decode(errors="replace").removesuffix("\r\n").split("\r\n")]
-    return Response(int(raw[:3]), message, body)
+    lines = [line[4:] for line in text.removesuffix("\r\n").split("\r\n")]
+    return Response(int(text[:3]), lines[0], lines[1:])
 
 
 def dot_stuff(content: bytes) -> bytes:

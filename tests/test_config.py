@@ -43,6 +43,10 @@ def test_a_hostname_is_enough(file: Path) -> None:
     assert read(file, 'hostname = "mail.example.org"') == Config("mail.example.org")
 
 
+def test_a_file_may_begin_with_a_bom(file: Path) -> None:
+    assert read(file, '\ufeffhostname = "mail.example.org"') == Config("mail.example.org")
+
+
 def test_a_whole_file(file: Path) -> None:
     config = read(
         file,
@@ -199,6 +203,8 @@ def test_h74_a_loop_over_two_spellings_of_a_domain_is_told(file: Path) -> None:
     ("limit", "told"),
     [
         ("recipients = 0", "Limits.recipients must be more than 0"),
+        ("recipients = 4294967296", "Limits.recipients must be at most 4294967295"),
+        ("data_timeout = nan", "Limits.data_timeout must be more than 0"),
         ("recipients = 1.5", "'recipients' must be a whole number, without quotes, not 1.5"),
         ('message_size = "32 MiB"', "'message_size' must be a whole number, without quotes, not '32 MiB'"),
         ("recipient = 5", "unknown key 'recipient', did you mean 'recipients'?"),

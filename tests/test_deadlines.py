@@ -46,6 +46,14 @@ def test_h102_a_transaction_is_due_however_busy_it_is(times: Deadlines, engine: 
     assert times.due(2199, engine, waits_for_us=False) == (2200, "transaction timed out")
 
 
+def test_h102_a_chunk_outside_a_transaction_is_due_however_busy_it_is(
+    times: Deadlines, engine: ServerEngine
+) -> None:
+    engine.receive_data(b"BDAT 30000000\r\nx")
+    times.replied, times.heard = 1000, 2199
+    assert times.due(2199, engine, waits_for_us=False) == (2200, "transaction timed out")
+
+
 def test_the_next_transaction_has_its_own_time(times: Deadlines, engine: ServerEngine) -> None:
     engine.receive_data(b"MAIL FROM:<a@b.example>\r\n")
     times.due(1000, engine, waits_for_us=False)

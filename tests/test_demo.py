@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shlex
 import shutil
 import signal
 import smtplib
@@ -159,6 +160,22 @@ def test_a_line_to_copy_sends(demo: Demo, tool: str) -> None:
     line = demo.line("printf" if tool == "curl" else tool)
     subprocess.run(line, shell=True, check=True, capture_output=True, timeout=PATIENCE)
     assert demo.shown()["to"] == demo.account
+
+
+def test_the_line_to_copy_for_smtpx_itself_sends(demo: Demo) -> None:
+    line = demo.line(r".*smtpx send")
+    sent = subprocess.run(line, shell=True, check=True, capture_output=True, timeout=PATIENCE)
+    assert sent.stdout.startswith(b"demo@localhost: accepted: 250 ")
+    assert demo.shown()["subject"] == "Hello"
+
+
+def test_the_readmes_line_sends(demo: Demo) -> None:
+    readme = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
+    found = re.search(r"<!-- command: send -->\n```sh\n\.venv/bin/smtpx (.*:)2525(.*)\n```", readme)
+    assert found is not None
+    line = f"{shlex.quote(sys.executable)} -m smtpx {found[1]}{demo.smtp}{found[2]}"
+    subprocess.run(line, shell=True, check=True, capture_output=True, timeout=PATIENCE)
+    assert demo.shown()["from"] == "you@example.org"
 
 
 @pytest.mark.skipif(shutil.which("swaks") is None, reason="swaks is not installed")

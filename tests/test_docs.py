@@ -85,7 +85,7 @@ ROWS = [
 def tested_rows() -> set[str]:
     """The numbers in the names of tests (test_h09_..., in Rust h09_...) and of dialogs."""
     names = [path.name for path in ROOT.glob("tests/dialogs/*.txt")]
-    for path in (*ROOT.glob("tests/**/*.py"), *ROOT.glob("rust/**/tests/*.rs")):
+    for path in (*ROOT.glob("tests/**/*.py"), *ROOT.glob("rust/**/tests/**/*.rs")):
         names += re.findall(r"\b(?:def test_|fn )(h\d\w*)\(", text_of(path))
     return {row.lstrip("0") for name in names for row in re.findall(r"(?<![a-z0-9])h(\d+[a-z]?)_", name)}
 

@@ -96,6 +96,12 @@ def test_h57_a_password_that_bcrypt_would_cut_is_a_value_error(password: str) ->
     assert password not in str(caught.value)
 
 
+def test_a_password_that_is_no_utf8_is_refused_and_not_told() -> None:
+    with pytest.raises(ConfigurationError, match="not UTF-8") as caught:
+        account("joe", password="secret\udcff")
+    assert "secret" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("name", "local", "domain"),
     [
@@ -103,6 +109,8 @@ def test_h57_a_password_that_bcrypt_would_cut_is_a_value_error(password: str) ->
         ("", "a b", "example.org"),
         ("", "joe", "exa mple"),
         ("a\r\nb", "joe", "example.org"),
+        ("a\udcff", "joe", "example.org"),
+        ("", "joe\udcff", "example.org"),
     ],
 )
 def test_an_account_must_have_an_address_and_a_printable_name(name: str, local: str, domain: str) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields
+from typing import TYPE_CHECKING
 
 import pytest
 import smtpx
 from smtpx import Limits
+
+if TYPE_CHECKING:
+    from tests.live import LiveServers
 
 
 def test_defaults_are_the_ones_that_are_documented() -> None:
@@ -20,10 +25,31 @@ def test_defaults_are_the_ones_that_are_documented() -> None:
     assert (limits.auth_failures, limits.password_checks) == (3, 2)
 
 
-@pytest.mark.parametrize("name", [field.name for field in fields(Limits)])
+NAMES = [field.name for field in fields(Limits)]
+TIMES = [name for name in NAMES if name.endswith("_timeout")]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_limit_of_nothing_is_an_error_that_names_it(name: str) -> None:
     with pytest.raises(smtpx.ConfigurationError, match=f"Limits.{name} must be more than 0"):
         Limits(**{name: 0})
+
+
+@pytest.mark.parametrize("name", TIMES)
+def test_a_time_that_is_no_number_is_an_error_that_names_it(name: str) -> None:
+    with pytest.raises(smtpx.ConfigurationError, match=f"Limits.{name} must be more than 0"):
+        Limits(**{name: math.nan})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMES) - {*TIMES, "disk_reserve"}))
+def test_a_limit_that_the_engine_cannot_count_is_an_error_that_names_it(name: str) -> None:
+    assert getattr(Limits(**{name: 2**32 - 1}), name) == 2**32 - 1
+    with pytest.raises(smtpx.ConfigurationError, match=f"Limits.{name} must be at most 4294967295"):
+        Limits(**{name: 2**32})
+
+
+def test_a_server_runs_without_limits_of_time(live_server: LiveServers) -> None:
+    live_server(limits=dict.fromkeys(TIMES, math.inf)).settle()
 
 
 def test_shortest_timeout_is_when_a_session_can_first_be_over_time() -> None:

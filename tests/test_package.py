@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import sysconfig
@@ -35,6 +36,14 @@ def test_the_version_is_the_one_of_cargo() -> None:
 @pytest.mark.parametrize("name", ["py.typed", "_core.pyi"])
 def test_the_installed_package_is_typed(name: str) -> None:
     assert resources.files("smtpx").joinpath(name).is_file()
+
+
+def test_no_workflow_repeats_what_the_package_depends_on() -> None:
+    # Named there as well, a dependency that is added fails the wheels' jobs, and with them a release.
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    dependencies = {re.split("[<>=]", dependency)[0] for dependency in project["dependencies"]}
+    for workflow in (ROOT / ".github" / "workflows").iterdir():
+        assert dependencies.isdisjoint(re.findall(r"[\w-]+", workflow.read_text(encoding="utf-8")))
 
 
 # The public names
@@ -222,6 +231,11 @@ LAYERS = [
     "smtpx.sasl",
     "smtpx.extension",
     "smtpx.folding",
+    "smtpx.addresses",
+    "smtpx.headers",
+    "smtpx.mime",
+    "smtpx.compose",
+    "smtpx.dsn_options",
     "smtpx.environment",
     "smtpx.handler",
     "smtpx.storage.base",
@@ -237,6 +251,7 @@ LAYERS = [
     "smtpx.server",
     "smtpx.sync",
     "smtpx.options",
+    "smtpx.newlines",
     "smtpx.dialogue",
     "smtpx.link",
     "smtpx.client",
@@ -252,6 +267,7 @@ LAYERS = [
     "smtpx.config",
     "smtpx.app",
     "smtpx.demo",
+    "smtpx.sending",
     "smtpx.cli",
     "smtpx.__main__",
 ]

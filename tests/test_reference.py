@@ -205,8 +205,12 @@ def test_unstuffing_agrees(octets: bytes) -> None:
 
 @many
 @given(
-    st.sampled_from(["parse_path", "parse_mailbox", "parse_command", "parse_response"]), st.text(max_size=40)
+    st.sampled_from(["parse_path", "parse_mailbox", "parse_command", "parse_response"]),
+    st.text(st.characters(), max_size=40),
 )
+@example("parse_path", "<j\udcff@c.org>")
+@example("parse_mailbox", "j\ud800@c.org")
+@example("parse_command", "MAIL FROM:<j\udcff@c.org>")
 def test_text_agrees(name: str, text: str) -> None:
     assert_agree(name, text)  # type: ignore[arg-type]
 

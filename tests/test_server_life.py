@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from tests.client import Run
 
+unix = pytest.mark.skipif(sys.platform == "win32", reason="no unix sockets in asyncio on Windows")
+
 
 @pytest.mark.parametrize("service", ["submission", "submissions"])
 async def test_submission_without_a_certificate_is_an_error_at_start(service: Any) -> None:
@@ -55,7 +57,17 @@ def test_sockets_handed_in_are_served_as_their_listeners_say(run: Run) -> None:
     run(main())
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no unix sockets in asyncio on Windows")
+@unix
+async def test_unix_socket_that_was_handed_in_is_told_by_its_path_and_left_behind(tmp_path: Path) -> None:
+    path = tmp_path / "smtp.sock"
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(path))
+        async with smtpx.Server(handler=Recorder(), sockets=[sock]) as server:
+            assert server.listeners == [Listener("smtp", path=str(path))]
+    assert path.exists()
+
+
+@unix
 def test_unix_socket_is_listened_on_and_removed_at_stop(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "smtp.sock"
 
@@ -70,7 +82,7 @@ def test_unix_socket_is_listened_on_and_removed_at_stop(run: Run, tmp_path: Path
     run(main())
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no unix sockets in asyncio on Windows")
+@unix
 def test_unix_socket_that_a_killed_server_left_is_replaced(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "smtp.sock"
     with socket.socket(socket.AF_UNIX) as left:
@@ -85,6 +97,7 @@ def test_unix_socket_that_a_killed_server_left_is_replaced(run: Run, tmp_path: P
     run(main())
 
 
+@unix
 async def test_unix_socket_of_a_server_that_lives_is_not_taken_over(tmp_path: Path) -> None:
     listeners = [Listener("smtp", path=tmp_path / "smtp.sock")]
     async with smtpx.Server(handler=Recorder(), listeners=listeners):
@@ -95,6 +108,7 @@ async def test_unix_socket_of_a_server_that_lives_is_not_taken_over(tmp_path: Pa
         await client.close()
 
 
+@unix
 async def test_listener_that_cannot_start_leaves_no_unix_socket_behind(tmp_path: Path) -> None:
     path = tmp_path / "smtp.sock"
     listeners = [Listener("smtp", path=path), Listener("submissions", "127.0.0.1", 0)]

@@ -9,6 +9,7 @@ import pytest
 import smtpx
 from smtpx import Listener
 
+from tests.peer import PATIENCE
 from tests.recorder import JOE, Recorder
 
 LOOPBACK = Listener("smtp", "127.0.0.1", 0)
@@ -43,3 +44,25 @@ def test_sync_server_that_was_refused_a_second_start_still_stops() -> None:
     server.stop()
     with pytest.raises(OSError):  # noqa: PT011 - which one differs between systems
         smtplib.SMTP("127.0.0.1", port, timeout=5)
+
+
+class Stopper(smtpx.Handler):
+    """Stops its server at the first message, or tries to."""
+
+    server: smtpx.SyncServer
+    refusal: Exception | None = None
+
+    def serve_mail_tx(self, mail: smtpx.MailTx) -> None:
+        try:
+            self.server.stop()
+        except smtpx.ConfigurationError as error:
+            self.refusal = error
+
+
+def test_sync_server_that_its_own_handler_stops_says_so_instead_of_waiting_for_itself() -> None:
+    handler = Stopper()
+    with smtpx.SyncServer(handler=handler, listeners=[LOOPBACK]) as handler.server:
+        port = handler.server.listeners[0].port or 0
+        with smtplib.SMTP("127.0.0.1", port, timeout=PATIENCE) as client:
+            client.sendmail("a@b.example", [JOE], "hi")
+    assert "from another one" in str(handler.refusal)

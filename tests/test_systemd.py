@@ -63,6 +63,15 @@ def test_a_socket_of_no_services_name_is_told_with_the_mend(stopped: Site) -> No
         assert "FileDescriptorName=smtp" in stopped.served.log.match("error: (.*)")[1]
 
 
+def test_a_socket_that_needs_a_certificate_is_told_what_the_configuration_lacks(stopped: Site) -> None:
+    stopped.config.write_text(
+        'hostname = "example.org"\nspool = "spool"\naccounts = "accounts.toml"\n', "utf-8"
+    )
+    with handed_a_socket(stopped, "submissions"):
+        assert stopped.served.process.wait(PATIENCE) == 1
+        assert stopped.served.log.match("error: (.*)")[1].endswith("write [tls] certificate and key")
+
+
 def test_sockets_that_are_for_another_process_are_left_alone(stopped: Site) -> None:
     with serve(stopped.config, env={"LISTEN_FDS": "1", "LISTEN_PID": "1"}) as stopped.served:
         stopped.smtp, stopped.submissions = stopped.ports()

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import copy
 import pickle
+from typing import TYPE_CHECKING
 
 import pytest
 import smtpx
 from smtpx import Command, CommandKind, Response, ServerInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 EHLO = Response(
     250, "mx.example.org at your service", ["SIZE 1000", "auth PLAIN LOGIN", "AUTH=PLAIN", "8BITMIME"]
@@ -97,6 +101,20 @@ def test_error_of_a_parser_tells_code_and_place_and_is_a_value_error() -> None:
     assert (raised.value.code, raised.value.enhanced, raised.value.offset) == (501, "5.1.3", 5)
     again = pickle.loads(pickle.dumps(raised.value))
     assert (type(again), again.code, again.offset) == (smtpx.AddressError, 501, 5)
+
+
+@pytest.mark.parametrize(
+    ("parse", "text"),
+    [
+        (smtpx.parse_path, "<a\udcff@b.org>"),
+        (smtpx.parse_mailbox, "a\udcff@b.org"),
+        (smtpx.parse_command, "MAIL FROM:<a\udcff@b.org>"),
+    ],
+)
+def test_text_that_is_no_utf8_is_refused_with_its_place(parse: Callable[[str], object], text: str) -> None:
+    with pytest.raises(smtpx.SyntaxRefused, match="UTF-8") as raised:
+        parse(text)
+    assert raised.value.offset == text.index("\udcff")
 
 
 @pytest.mark.parametrize("code", [220, 251, 421, 502, 554])

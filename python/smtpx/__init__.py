@@ -28,6 +28,7 @@ from smtpx._core import (
     parse_response,
 )
 from smtpx.client import Client
+from smtpx.dsn_options import DSN
 from smtpx.environment import Account, DKIMOptions, Domain, Environment, Mailbox
 from smtpx.errors import (
     AddressError,
@@ -73,6 +74,7 @@ from smtpx.sync import SyncServer
 from smtpx.sync_client import SyncClient
 
 __all__ = [
+    "DSN",
     "Account",
     "AddressError",
     "AuthEvent",

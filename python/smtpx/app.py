@@ -181,6 +181,11 @@ class App:
         self._config = config
 
     async def _start_server(self, config: Config, live: LiveEnvironment) -> Server:
+        # What the configuration itself lists was looked at with its file.
+        if config.tls is None and any(listener.service != "smtp" for listener, _ in self._given):
+            raise ConfigurationError(
+                "a socket was handed in whose service needs a certificate: write [tls] certificate and key"
+            )
         places = self._given or self._occupy(_listeners(config))
         duplicates = [sock.dup() for _, sockets in places for sock in sockets]
         listeners = [listener for listener, sockets in places for _ in sockets]

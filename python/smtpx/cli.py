@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 import sys
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from smtpx import __version__, config
+from smtpx import __version__, config, sending
 from smtpx.accounts import AccountFile
 from smtpx.app import App, build_domains, build_environment, run
 from smtpx.demo import demo
@@ -22,13 +23,16 @@ from smtpx.errors import ConfigurationError, SMTPError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from smtpx.compose import Sendable
+    from smtpx.options import Settings
+
 __all__ = ["app"]
 
 LogFormat: TypeAlias = Literal["text", "json"]
 
 app = typer.Typer(
     name="smtpx",
-    help="An SMTP server that keeps what it accepts.",
+    help="An SMTP server that keeps what it accepts, and a client that says what became of it.",
     epilog="Try it: smtpx serve --demo",
     no_args_is_help=True,
     add_completion=False,
@@ -131,6 +135,77 @@ def check(path: Annotated[Path, typer.Argument(metavar="CONFIG", help="The confi
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+@app.command()
+def send(
+    path: Annotated[
+        Path | None,
+        typer.Argument(metavar="FILE", help="The message; - or nothing: standard input.", show_default=False),
+    ] = None,
+    *,
+    url: Annotated[
+        str,
+        typer.Option(
+            envvar="SMTPX_URL",
+            help="The server: smtp://, smtps://, smtp+starttls://, lmtp:// or lmtp+unix://;"
+            " user:password@ before the host is percent-encoded.",
+        ),
+    ],
+    sender: Annotated[
+        str | None, typer.Option("--from", help="Who sends it; by default who the header says.")
+    ] = None,
+    recipients: Annotated[
+        list[str] | None, typer.Option("--to", help="Who gets it; likewise. May be repeated.")
+    ] = None,
+    subject: Annotated[str | None, typer.Option(help="Make a message with this subject.")] = None,
+    body: Annotated[str | None, typer.Option(help="Make a message with this text.")] = None,
+    attach: Annotated[
+        list[Path] | None, typer.Option(help="Make a message with this file in it. May be repeated.")
+    ] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Take any certificate.")] = False,
+    ca: Annotated[Path | None, typer.Option(help="Trust the certificates in this file.")] = None,
+    timeout: Annotated[float | None, typer.Option(help="The most seconds that any wait may last.")] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show the dialog, without passwords and content.")
+    ] = False,
+) -> None:
+    """Send a message, and say for each recipient what became of it.
+
+    The exit status is 0 where all were accepted, 3 where some were, 69 where all were refused, 75 where it
+    can be tried again later, 4 where the connection was lost before the last word, and 1 at another error.
+    """
+    settings: Settings = {"insecure": insecure, "timeout": timeout}
+    made = subject is not None or body is not None or bool(attach)
+    with _told():
+        if ca is not None:
+            settings["tls"] = _trusting(ca)
+        if made and path is not None:
+            raise typer.BadParameter("--subject, --body and --attach make a message: leave FILE out, or them")
+        if made and not (sender and recipients):
+            raise typer.BadParameter("a message that is made here needs --from and --to")
+        message: Sendable
+        if made:
+            message = sending.composed(
+                sender or "", recipients or [], subject or "", body or "", attach or []
+            )
+            sender = recipients = None  # its header says
+        elif path is None or str(path) == "-":
+            message = sys.stdin.buffer
+        else:
+            message = path
+        raise typer.Exit(
+            sending.send(
+                url, message, mail_from=sender, recipients=recipients, verbose=verbose, settings=settings
+            )
+        )
+
+
+def _trusting(ca: Path) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except OSError as error:  # ssl.SSLError is one
+        raise ConfigurationError(f"--ca: {ca}: no certificates can be read from it: {error}") from error
 
 
 ConfigOption: TypeAlias = Annotated[

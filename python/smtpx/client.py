@@ -10,12 +10,14 @@ from smtpx.link import Link
 from smtpx.options import Options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import TracebackType
     from typing import Unpack
 
     from smtpx._core import Response
+    from smtpx.compose import Sendable
     from smtpx.dialogue import Dialogue, Verb
+    from smtpx.dsn_options import DSN
     from smtpx.info import ServerInfo
     from smtpx.mail import MailTx
     from smtpx.options import Settings
@@ -115,15 +117,39 @@ class Client:
 
     # -- messages
 
-    async def mail_tx(self, mail: MailTx) -> Result:
-        """Send a message as it is: envelope, parameters, and content octet for octet (RFC 5321 3.3).
+    async def send(
+        self,
+        message: Sendable,
+        *,
+        mail_from: str | None = None,
+        recipients: str | Sequence[str] | None = None,
+        dsn: DSN | None = None,
+        require_tls: bool = False,
+    ) -> Result:
+        """Send a message, to whom its header says (RFC 5322 3.6) unless `recipients` are given.
+
+        Args:
+            message: an `EmailMessage`, octets, the path of a file, or an open binary file, which is streamed.
+            mail_from: the reverse-path, where it is not the header's Sender or From; "" is the null one.
+            recipients: who gets it, where they are not those of To, Cc and Bcc. Bcc is never sent.
+            dsn: what reports the sender wants (RFC 3461).
+            require_tls: refuse every hop without TLS (RFC 8689).
 
         Raises:
             MessageRefused: no recipient was accepted; it has ``.result``, as every `ClientError` here.
-            NotOffered: the server cannot take it as it is.
+            NotOffered: the message cannot be had in a form that the server takes.
             MessageTooLarge: the server takes no message of its size.
-            ValueError: there is no recipient, or an address is none; nothing was sent.
+            ValueError: there is no recipient, or an address or a header is none; nothing was sent.
 
+        """
+        return await self._run(
+            lambda dialogue: dialogue.send(message, mail_from, recipients, dsn, require_tls)
+        )
+
+    async def mail_tx(self, mail: MailTx) -> Result:
+        """Send a message as it is: envelope, parameters, and content octet for octet (RFC 5321 3.3).
+
+        Raises what `send` raises.
         """
         return await self._run(lambda dialogue: dialogue.mail_tx(mail))
 

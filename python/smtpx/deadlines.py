@@ -54,9 +54,14 @@ class Deadlines:
             due, reason = self.heard + limits.data_timeout, "content timed out"
         else:
             due, reason = self.replied + limits.command_timeout, "command timed out"
-        if not engine.in_transaction:
+        if engine.in_transaction:
+            began = self._transaction_began(engine, now)
+        elif engine.state == "data":
+            # A chunk that is refused and swallowed: it has no transaction, and could drip for years.
+            began = self.replied
+        else:
             return due, reason
-        ends = self._transaction_began(engine, now) + limits.transaction_timeout
+        ends = began + limits.transaction_timeout
         return (ends, "transaction timed out") if ends < due else (due, reason)
 
     def _transaction_began(self, engine: ServerEngine, now: float) -> float:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import secrets
 import shlex
+import shutil
+import sys
 from email.errors import MessageError
 from email.header import decode_header, make_header
 from email.parser import HeaderParser
@@ -40,6 +42,9 @@ Send to it from another terminal, by any of these:
 
 python3 -c 'import smtplib; s = smtplib.SMTP("{host}", {smtp}); \
 s.sendmail("you@example.org", ["{account}"], "Subject: Hello\\n\\nfrom Python"); s.quit()'
+
+{program} send --url smtp://{host}:{smtp} --from you@example.org --to {account} \
+--subject Hello --body 'from smtpx'
 
 swaks --server {host} --port {smtp} --from you@example.org --to {account}
 
@@ -126,6 +131,8 @@ class _Demo(App):
                 account=self._account,
                 password=self._password,
                 certificate=shlex.quote(str(tls.certificate)),
+                # In an environment that is not active the name alone would not be found.
+                program="smtpx" if shutil.which("smtpx") else f"{shlex.quote(sys.executable)} -m smtpx",
             )
         )
 

@@ -8,11 +8,11 @@ into the verb.
 
 from __future__ import annotations
 
-import re
+import email.message
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
-from smtpx import sasl
+from smtpx import compose, sasl
 from smtpx._core import ChallengeEvent, ClientEngine, ContentEvent, HandshakeEvent, ReplyEvent, SentEvent
 from smtpx.errors import (
     ClientError,
@@ -23,18 +23,20 @@ from smtpx.errors import (
     MessageRefused,
     NotOffered,
     SMTPError,
-    SyntaxRefused,
     TLSFailed,
 )
 from smtpx.info import ServerInfo
+from smtpx.newlines import check_newlines
 from smtpx.outcome import Outcome
 from smtpx.result import Result
 from smtpx.target import TLSMode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from smtpx._core import Response
+    from smtpx.compose import Sendable
+    from smtpx.dsn_options import DSN
     from smtpx.mail import MailTx
     from smtpx.options import Options, Token
 
@@ -78,7 +80,6 @@ Verb: TypeAlias = "Generator[Request, Any, _T]"
 AT_ONCE: Final = 64 << 10  # octets of content that go to the engine whole, in one group with the envelope
 _INITIAL: Final = 9000  # octets of an initial response; more do not fit into AUTH's line (RFC 4954 4)
 _PIECE: Final = 256 << 10  # octets of larger content between two looks at what the server says
-_BARE: Final = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 
 
 class Dialogue:
@@ -243,11 +244,8 @@ class Dialogue:
     def mail_tx(self, mail: MailTx) -> Verb[Result]:
         """Send a message as it is: the envelope it has, its content octet for octet."""
         data = mail.data
-        if len(data) > AT_ONCE and self._options.newlines == "strict" and (bare := _BARE.search(data)):
-            # What is given in pieces the engine would find out too late.
-            raise SyntaxRefused(
-                "a CR or LF stands alone; end each line with CRLF", 554, "5.6.0", bare.start()
-            )
+        if len(data) > AT_ONCE and self._options.newlines == "strict":
+            check_newlines(_sliced(data))
         recipients, rcpt_params = mail.recipients, mail.rcpt_params
         if len(set(recipients)) < len(recipients):
             recipients, rcpt_params = _once(recipients, rcpt_params)
@@ -259,8 +257,66 @@ class Dialogue:
             data if len(data) <= AT_ONCE else None,
             size=len(data),
             eight_bit=len(data) > AT_ONCE and not data.isascii(),
-            pieces=lambda: (data[at : at + _PIECE] for at in range(0, len(data), _PIECE)),
+            pieces=lambda: _sliced(data),
             reads=False,
+        )
+
+    def send(
+        self,
+        message: Sendable,
+        mail_from: str | None,
+        recipients: str | Sequence[str] | None,
+        dsn: DSN | None,
+        require_tls: bool,
+    ) -> Verb[Result]:
+        """Send a message to whom its header says, in a form that the server takes."""
+        engine = self.engine
+
+        def composed() -> tuple[compose.Envelope, compose.Content]:
+            source = compose.source(message)
+            envelope = compose.envelope(source, mail_from, recipients)
+            try:
+                content = compose.content(
+                    source,
+                    envelope,
+                    eight_bit=engine.offers("8BITMIME"),
+                    smtputf8=engine.offers("SMTPUTF8"),
+                    binary=engine.offers("BINARYMIME"),
+                )
+            except ClientError as error:
+                error.result = Result(envelope.recipients, Outcome.PERMANENT)
+                raise
+            if self._options.newlines == "strict" and content.size > AT_ONCE and not content.binary:
+                check_newlines(content.chunks())
+            return envelope, content
+
+        in_memory = isinstance(message, bytes | email.message.Message)
+        envelope, content = composed() if in_memory else (yield Read(composed))
+        data = content.data
+        params = {} if dsn is None else dsn.mail_params()
+        if content.binary:
+            params["BODY"] = "BINARYMIME"
+        if content.smtputf8:
+            params["SMTPUTF8"] = ""
+        if require_tls:
+            if not engine.tls:
+                raise TLSFailed(
+                    "require_tls: the connection is in clear text: use smtp+starttls:// or smtps://"
+                )
+            params["REQUIRETLS"] = ""
+        to = envelope.recipients
+        return (
+            yield from self._transaction(
+                envelope.mail_from,
+                to,
+                params,
+                None if dsn is None else [dsn.rcpt_params(recipient) for recipient in to],
+                data if content.size <= AT_ONCE else None,
+                size=content.size,
+                eight_bit=content.eight_bit,
+                pieces=content.chunks if data is None else lambda: _sliced(data),
+                reads=data is None,
+            )
         )
 
     def _transaction(
@@ -312,6 +368,10 @@ class Dialogue:
                 return _sent(event)
             piece = following
         return _sent((yield b""))
+
+
+def _sliced(data: bytes) -> Iterator[bytes]:
+    return (data[at : at + _PIECE] for at in range(0, len(data), _PIECE))
 
 
 def _once(recipients: list[str], rcpt_params: list[dict[str, str]]) -> tuple[list[str], list[dict[str, str]]]:

@@ -54,14 +54,19 @@ class Account(Mailbox):
 
         Raises:
             ConfigurationError: the address is none; or the password is over 72 octets of UTF-8 or has a NUL,
-                so that bcrypt would silently take its first part for the whole.
+                so that bcrypt would silently take its first part for the whole; or it, or the name, is no
+                UTF-8.
 
         """
-        if any(ord(char) < 32 or char == "\x7f" for char in name):
-            raise ConfigurationError(f"account name {name!r} has control characters: remove them")
+        if any(ord(char) < 32 or char == "\x7f" for char in name) or not _is_utf8(name):
+            raise ConfigurationError(
+                f"account name {name!r} has control characters, or is not UTF-8: correct it"
+            )
         local, _, domain = _checked(f"{local}@{domain}").rpartition("@")
         if not password:
             return cls(name, local, domain)
+        if not _is_utf8(password):  # typed in another encoding than this machine's: no client could send it
+            raise ConfigurationError(f"the password of {local}@{domain} is not UTF-8: choose another")
         secret = password.encode()
         if _unfit(secret):
             raise ConfigurationError(
@@ -294,6 +299,11 @@ def _checked(address: str) -> str:
         return parse_path(f"<{address}>")
     except AddressError as error:
         raise ConfigurationError(f"{address!r} is no address: {error}") from None
+
+
+def _is_utf8(text: str) -> bool:
+    """Tell whether the text has octets at all: lone surrogates, as of an argument in Latin-1, have none."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def _unfit(secret: bytes) -> bool:

@@ -204,12 +204,6 @@ class ReplyTimeout(ClientError, TimeoutError):
 class TLSFailed(ClientError, ConnectionError):
     """There is no TLS: no STARTTLS, a handshake that failed, or octets ahead of it (RFC 3207)."""
 
-    @classmethod
-    def of(cls, where: object, error: Exception) -> TLSFailed:
-        """Return what to say of a handshake that failed so."""
-        why = getattr(error, "reason", None) or str(error) or type(error).__name__
-        return cls(f"{where}: the TLS handshake failed: {why}")
-
 
 class MessageTooLarge(ClientError, ValueError):
     """The message has more octets than the server takes (RFC 1870 6.1); nothing of it was sent."""

@@ -8,7 +8,9 @@ from typing import TypeVar
 
 import idna
 
-__all__ = ["Folded", "fold_address", "fold_domain", "fold_local"]
+from smtpx.errors import AddressError
+
+__all__ = ["Folded", "ascii_domain", "fold_address", "fold_domain", "fold_local"]
 
 _T = TypeVar("_T")
 
@@ -32,6 +34,24 @@ def fold_address(address: str) -> str:
     """Return what is the same for every spelling of the address."""
     local, _, domain = address.rpartition("@")
     return f"{fold_local(local)}@{fold_domain(domain)}"
+
+
+def ascii_domain(address: str) -> str:
+    """Return the address with its domain as A-labels, so that only a local part can need SMTPUTF8 (RFC 6531).
+
+    Where the local part needs it, the address stays as it is.
+
+    Raises:
+        AddressError: the domain has no A-label form (RFC 5891).
+
+    """
+    local, at, domain = address.rpartition("@")
+    if domain.isascii() or not local.isascii():
+        return address
+    try:
+        return f"{local}{at}{idna.encode(domain, uts46=True).decode('ascii')}"
+    except idna.IDNAError as error:
+        raise AddressError(f"{domain!r} is no domain: {error}") from error
 
 
 class Folded(MutableMapping[str, _T]):

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 
 from smtpx.errors import ConfigurationError
 
 __all__ = ["Limits"]
 
+_MOST = 2**32 - 1  # the engine counts in 32 bits
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What a session may use. Sizes are octets, times seconds; each must be more than 0.
 
+    A time may be ``math.inf``; all else but ``disk_reserve`` has 32 bits.
+
     Raises:
-        ConfigurationError: a limit is 0 or less.
+        ConfigurationError: a limit is 0 or less, not a number, or too large.
 
     """
 
@@ -59,8 +64,11 @@ class Limits:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            if getattr(self, field.name) <= 0:
+            value = getattr(self, field.name)
+            if value <= 0 or math.isnan(value):
                 raise ConfigurationError(f"Limits.{field.name} must be more than 0")
+            if value > _MOST and isinstance(value, int) and field.name != "disk_reserve":
+                raise ConfigurationError(f"Limits.{field.name} must be at most {_MOST}")
 
     @property
     def shortest_timeout(self) -> float:

@@ -16,6 +16,7 @@ import aiohappyeyeballs
 from smtpx.dialogue import SHAKE_HANDS, Call, Dialogue, Event, Push, Read
 from smtpx.errors import ClientError, ConnectionLost, ReplyTimeout, ResponseError, TLSFailed
 from smtpx.target import TLSMode
+from smtpx.tls import handshake_failed
 
 if TYPE_CHECKING:
     from smtpx._core import Response
@@ -117,7 +118,7 @@ class Link(asyncio.Protocol):
             _, link = await loop.create_connection(lambda: cls(options, loop), sock=sock, **security)
         except OSError as error:
             if security:
-                raise TLSFailed.of(target, error) from error
+                raise handshake_failed(target, error) from error
             raise ConnectionLost(f"{target}: {error.strerror or error}") from error
         return link
 
@@ -275,7 +276,7 @@ class Link(asyncio.Protocol):
                 ssl_handshake_timeout=options.timeouts.patience,
             )
         except (OSError, ValueError) as error:
-            raise TLSFailed.of(options.target, error) from error
+            raise handshake_failed(options.target, error) from error
         if transport is None or self._lost is not None:
             raise self._lost or TLSFailed(f"{options.target}: the connection broke in the TLS handshake")
         self._transport = transport

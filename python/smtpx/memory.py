@@ -9,7 +9,7 @@ import time
 __all__ = ["keep_buffers", "release"]
 
 _SHARE = 1000  # a slow call rests for so many times what it took
-_QUICK = 0.0005  # seconds that a call may take and come again at once
+_QUICK = 0.0005  # seconds of CPU that a call may take and come again at once
 
 
 def keep_buffers() -> None:
@@ -28,7 +28,8 @@ class _Release:
     Called before a handshake, for idle TLS connections: a loop's TLS buffer is 256 KiB of which little is
     touched. Cut from where the handshake before it left its used pages, it keeps those: 48 KiB a connection
     instead of 26 on uvloop. It takes some 20 us, but tens of ms in a large heap in pieces: then it rests for
-    long, since clients decide how often there is a handshake.
+    long, since clients decide how often there is a handshake. Only its own CPU counts: on a busy machine a
+    short call can wait long for its turn, and a rest for that would cost the memory that it is there to save.
     """
 
     def __init__(self) -> None:
@@ -36,13 +37,13 @@ class _Release:
         self._rests_until = 0.0
 
     def __call__(self) -> None:
-        began = time.monotonic()
-        if self._trim is None or began < self._rests_until:
+        if self._trim is None or time.monotonic() < self._rests_until:
             return
+        began = time.thread_time()
         self._trim(0)
-        took = time.monotonic() - began
+        took = time.thread_time() - began
         if took > _QUICK:
-            self._rests_until = began + took * _SHARE
+            self._rests_until = time.monotonic() + took * _SHARE
 
 
 release = _Release()

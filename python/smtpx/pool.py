@@ -14,11 +14,13 @@ from smtpx.outcome import Outcome
 from smtpx.result import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import TracebackType
     from typing import Unpack
 
+    from smtpx.compose import Sendable
     from smtpx.dialogue import Dialogue, Verb
+    from smtpx.dsn_options import DSN
     from smtpx.mail import MailTx
     from smtpx.options import Settings
 
@@ -77,6 +79,20 @@ class Pool:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+    async def send(
+        self,
+        message: Sendable,
+        *,
+        mail_from: str | None = None,
+        recipients: str | Sequence[str] | None = None,
+        dsn: DSN | None = None,
+        require_tls: bool = False,
+    ) -> Result:
+        """See `Client.send`."""
+        return await self._on_one(
+            lambda dialogue: dialogue.send(message, mail_from, recipients, dsn, require_tls)
+        )
 
     async def mail_tx(self, mail: MailTx) -> Result:
         """See `Client.mail_tx`."""

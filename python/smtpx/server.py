@@ -370,8 +370,8 @@ async def _reached(event: asyncio.Event, seconds: float) -> bool:
 
 
 def _located(listener: Listener, sock: socket.socket) -> Listener:
-    """Return the listener with the port that the system gave."""
+    """Return the listener with the port that the system gave, or the path of a socket that was handed in."""
     if sock.family not in _INTERNET:
-        return listener
+        return replace(listener, host="", port=None, path=listener.path or os.fsdecode(sock.getsockname()))
     host, port = sock.getsockname()[:2]
     return replace(listener, host=listener.host or host, port=port)

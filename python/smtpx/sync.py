@@ -96,9 +96,16 @@ class SyncServer:
         asyncio.run(main())
 
     def stop(self, grace: float = 30.0) -> None:
-        """Stop as `Server.stop` does, and wait for it."""
+        """Stop as `Server.stop` does, and wait for it.
+
+        Raises:
+            ConfigurationError: a handler of this server calls it, which would wait for itself.
+
+        """
         if self._thread is None or self._loop is None:
             return
+        if self._thread is threading.current_thread():
+            raise ConfigurationError("stop() waits for the server's thread: call it from another one")
         asyncio.run_coroutine_threadsafe(self.server.stop(grace), self._loop).result()
         self._thread.join()
         self._thread = None

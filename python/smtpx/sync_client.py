@@ -10,12 +10,14 @@ from smtpx.options import Options
 from smtpx.sync_link import SyncLink
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import TracebackType
     from typing import Unpack
 
     from smtpx._core import Response
+    from smtpx.compose import Sendable
     from smtpx.dialogue import Dialogue, Verb
+    from smtpx.dsn_options import DSN
     from smtpx.info import ServerInfo
     from smtpx.mail import MailTx
     from smtpx.options import Settings
@@ -89,6 +91,18 @@ class SyncClient:
         """See `Client.tls`."""
         with self._lock:
             return self._connected.dialogue.engine.tls
+
+    def send(
+        self,
+        message: Sendable,
+        *,
+        mail_from: str | None = None,
+        recipients: str | Sequence[str] | None = None,
+        dsn: DSN | None = None,
+        require_tls: bool = False,
+    ) -> Result:
+        """See `Client.send`."""
+        return self._run(lambda dialogue: dialogue.send(message, mail_from, recipients, dsn, require_tls))
 
     def mail_tx(self, mail: MailTx) -> Result:
         """See `Client.mail_tx`."""

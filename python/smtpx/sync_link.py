@@ -23,9 +23,9 @@ from smtpx.errors import (
     ConnectionLost,
     ReplyTimeout,
     ResponseError,
-    TLSFailed,
 )
 from smtpx.target import TLSMode
+from smtpx.tls import handshake_failed
 
 if TYPE_CHECKING:
     from smtpx._core import Response
@@ -252,6 +252,8 @@ class SyncLink:
             self._tell(self._options.trace)
         if self._event is None and self._engine.closed:
             raise self.dialogue.lost()
+        if self._event is None and self._heard >= self._due:
+            raise self._late()
         return output
 
     # -- the clock
@@ -359,7 +361,7 @@ def _secured(options: Options, sock: socket.socket) -> ssl.SSLSocket:
         sock.settimeout(options.timeouts.patience)
         return options.context.wrap_socket(sock, server_hostname=options.target.host or None)
     except (OSError, ValueError) as error:
-        raise TLSFailed.of(options.target, error) from error
+        raise handshake_failed(options.target, error) from error
 
 
 def _timeval(seconds: float) -> bytes:

@@ -1,13 +1,13 @@
-"""The server's TLS context, and whether it can shake hands at all."""
+"""TLS contexts: the server's, and whether it can shake hands at all; and what TLS says of a failure."""
 
 from __future__ import annotations
 
 import os
 import ssl
 
-from smtpx.errors import ConfigurationError
+from smtpx.errors import ConfigurationError, TLSFailed
 
-__all__ = ["server_context", "usable"]
+__all__ = ["handshake_failed", "server_context", "usable", "words_of"]
 
 
 def server_context(cert: str | os.PathLike[str], key: str | os.PathLike[str] | None = None) -> ssl.SSLContext:
@@ -51,3 +51,17 @@ def usable(context: ssl.SSLContext) -> bool:
             # A context that asks for a client certificate got as far as its own could take it.
             return context.verify_mode is not ssl.CERT_NONE
     return True
+
+
+def words_of(error: ssl.SSLError) -> str:
+    """Return what is wrong, in words for a user, without the numbers of OpenSSL."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the server's certificate is not to be trusted: {error.verify_message}"
+    return (error.reason or str(error)).replace("_", " ").lower()
+
+
+def handshake_failed(where: object, error: OSError | ValueError) -> TLSFailed:
+    """Return what to raise where a client's handshake failed so; `where` is the server."""
+    if isinstance(error, ssl.SSLError):
+        return TLSFailed(f"{where}: {words_of(error)}")
+    return TLSFailed(f"{where}: the TLS handshake failed: {str(error) or type(error).__name__}")

@@ -44,7 +44,8 @@ class Document:
         except OSError as error:
             raise ConfigurationError(f"{path}: cannot be read: {_unreadable(error)}") from error
         try:
-            self._text = text = octets.decode("utf-8").replace("\r\n", "\n")
+            # Some editors of Windows begin a file with a BOM, which nobody sees.
+            self._text = text = octets.decode("utf-8-sig").replace("\r\n", "\n")
             self.table = tomllib.loads(text)
         except UnicodeDecodeError as error:
             line = octets.count(b"\n", 0, error.start) + 1

@@ -6,7 +6,7 @@ use crate::address::{scan_path, valid_domain};
 use crate::error::{Error, ErrorKind, Result};
 
 /// No sender comes near; it keeps the search for duplicates linear in the line.
-const MAX_PARAMETERS: usize = 64;
+pub(crate) const MAX_PARAMETERS: usize = 64;
 
 /// The commands, by the bit of `CommandKind`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -159,7 +159,7 @@ pub fn parse_command(line: &[u8], strict: bool) -> Result<Command<'_>> {
     if let Some(at) = forbidden {
         return Err(Error::new(ErrorKind::BadOctet, at));
     }
-    let verb = verb.ok_or(Error::new(ErrorKind::UnknownCommand, 0))?;
+    let verb = verb.ok_or_else(|| unknown(line))?;
     parse_arguments(verb, line, strict)
 }
 
@@ -195,6 +195,14 @@ pub fn parse_arguments(verb: Verb, line: &[u8], strict: bool) -> Result<Command<
         Verb::Data | Verb::Rset | Verb::Quit | Verb::Starttls => rest.end()?,
     }
     Ok(command)
+}
+
+/// The fault of a line whose verb is none: an octet that no command has, or the verb.
+pub fn unknown(line: &[u8]) -> Error {
+    match line.iter().position(|&octet| octet == 0 || !octet.is_ascii()) {
+        Some(at) => Error::new(ErrorKind::BadOctet, at),
+        None => Error::new(ErrorKind::UnknownCommand, 0),
+    }
 }
 
 /// The fault of an envelope: a NUL, unless the address itself is at fault.
@@ -236,7 +244,11 @@ impl<'a> Rest<'a> {
         if !self.strict {
             self.space();
         }
-        if self.at == self.line.len() { Ok(()) } else { self.fail(ErrorKind::UnexpectedArgument) }
+        if self.at == self.line.len() {
+            return Ok(());
+        }
+        ascii(self.at, self.left())?;
+        self.fail(ErrorKind::UnexpectedArgument)
     }
 
     /// The next word, which must be there, and its offset.
@@ -311,20 +323,20 @@ impl<'a> Rest<'a> {
         if length == 0 || left[0] == b'-' || !matches!(next, None | Some(b'=' | b' ')) {
             return self.fail(ErrorKind::BadParameter);
         }
-        let mut param = Param { key: uppercase(self.pass(tail, length)), value: Cow::Borrowed("") };
-        if params.iter().any(|other| other.key == param.key) {
-            self.at -= length;
-            return self.fail(ErrorKind::DuplicateParameter);
+        let at = self.at;
+        let keyword = self.pass(tail, length);
+        if params.iter().any(|other| other.key.eq_ignore_ascii_case(keyword)) {
+            return Err(Error::new(ErrorKind::DuplicateParameter, at));
         }
         if params.len() == MAX_PARAMETERS {
-            self.at -= length;
-            return self.fail(ErrorKind::TooManyParameters);
+            return Err(Error::new(ErrorKind::TooManyParameters, at));
         }
+        let mut value = "";
         if next == Some(&b'=') {
             self.at += 1;
-            param.value = Cow::Borrowed(self.value(tail)?);
+            value = self.value(tail)?;
         }
-        params.push(param);
+        params.push(Param { key: uppercase(keyword), value: Cow::Borrowed(value) });
         Ok(())
     }
 
@@ -332,7 +344,10 @@ impl<'a> Rest<'a> {
         let left = self.left();
         let core = run(left, VALUE);
         let most = if self.strict { 0 } else { 2 };
-        let end = core + left[core..].iter().take(most).take_while(|&&octet| octet == b'=').count();
+        let mut end = core;
+        while end < core + most && left.get(end) == Some(&b'=') {
+            end += 1;
+        }
         if core == 0 || !matches!(left.get(end), None | Some(b' ')) {
             return Err(Error::new(ErrorKind::BadParameter, self.at + core));
         }

@@ -35,15 +35,8 @@ fn verbs_have_their_bit_and_their_place() {
 
 #[test]
 fn an_unknown_verb_is_refused() {
-    for line in [
-        &b""[..],
-        b"\r\n",
-        b" MAIL FROM:<a@b>",
-        b"MAIL\tFROM:<a@b>",
-        b"GET / HTTP/1.1",
-        b"\xff\xfe",
-        b"STARTTLSX",
-    ] {
+    for line in [&b""[..], b"\r\n", b" MAIL FROM:<a@b>", b"MAIL\tFROM:<a@b>", b"GET / HTTP/1.1", b"STARTTLSX"]
+    {
         assert_eq!(refuse(line), (UnknownCommand, 0, 500, "5.5.1"));
     }
 }
@@ -94,6 +87,12 @@ fn h18_an_octet_that_may_not_be_there_is_refused() {
         b"AUTH PLAIN \xff",
         b"VRFY \xff",
         b"MAIL FROM:<a@b> X=\xff",
+        b"M\xc3\xa4IL FROM:<a@b>",
+        b"\xff\xfe",
+        b"NO\0OP",
+        b"RSET \xc3\xa9",
+        b"EHLO a \xff",
+        b"BDAT 1 LAST \xff",
     ] {
         let (kind, _, code, enhanced) = refuse(line);
         assert_eq!((kind, code, enhanced), (BadOctet, 501, "5.5.2"), "{line:?}");

@@ -188,7 +188,8 @@ impl ClientEngine {
     ///
     /// `mail_from` (str) and `recipients` (list of str) without brackets, `params` and `rcpt_params` as of `MailTx`. The
     /// engine adds SIZE, BODY and SMTPUTF8 itself. `data`: the whole content (bytes), or None, and a `ContentEvent` asks
-    /// for it; then `size` (int) is what it will have, if known, and `eight_bit` (bool) whether octets over 127.
+    /// for it; then `size` (int) is what it will have with CRLF line ends, if known, and `eight_bit` (bool) whether
+    /// octets over 127.
     ///
     /// Raises, before an octet is sent, `AddressError` and `CommandError` for what is no address or parameter,
     /// `SyntaxRefused` for a bare newline under "strict", `NotOffered` and `MessageTooLarge` for what the server does not
@@ -216,11 +217,15 @@ impl ClientEngine {
             None => Vec::new(),
             Some(list) => list.iter().map(|params| pairs(Some(params.cast()?))).collect::<PyResult<_>>()?,
         };
+        if of_rcpt.len() > addresses.len() {
+            let message = "rcpt_params: more of them than recipients: give one dict for each";
+            return Err(Refused::Configuration.message(py, message));
+        }
         let mut envelope = Envelope {
             mail_from,
             params: borrowed(&of_mail),
             recipients: Vec::with_capacity(addresses.len()),
-            size: content.map(|content| content.len() as u64).or(size),
+            size,
             eight_bit: content.map_or(eight_bit, |content| !content.is_ascii()),
         };
         for (index, address) in addresses.iter().enumerate() {
@@ -390,10 +395,8 @@ fn not_begun(py: Python<'_>, refused: &NotBegun) -> PyErr {
 fn bad(py: Python<'_>, error: &Error) -> PyErr {
     let class = match error.kind {
         ErrorKind::BareNewline => Refused::Syntax,
-        ErrorKind::BadParameter | ErrorKind::BadValue | ErrorKind::BadOctet | ErrorKind::MissingArgument => {
-            Refused::Command
-        }
-        _ => Refused::Address,
+        _ if error.enhanced.starts_with("5.1.") => Refused::Address,
+        _ => Refused::Command,
     };
     class.error(py, error)
 }

@@ -17,19 +17,32 @@ pub enum Octets<'py> {
 
 impl<'py> Octets<'py> {
     pub fn of_bytes(value: &Bound<'py, PyAny>) -> PyResult<Self> {
-        if let Ok(bytes) = value.cast::<PyBytes>() {
-            return Ok(Self::Bytes(bytes.clone()));
-        }
-        match PyBuffer::<u8>::get(value) {
-            Ok(buffer) => Ok(Self::Copied(buffer.to_vec(value.py())?)),
-            Err(_) => Err(PyTypeError::new_err(format!("expected bytes, not {}", value.get_type().name()?))),
+        match value.cast::<PyBytes>() {
+            Ok(bytes) => Ok(Self::Bytes(bytes.clone())),
+            Err(_) => Self::of_buffer(value, "bytes"),
         }
     }
 
     pub fn of_bytes_or_str(value: &Bound<'py, PyAny>) -> PyResult<Self> {
-        match value.cast::<PyString>() {
-            Ok(text) => Ok(Self::Text(text.clone())),
-            Err(_) => Self::of_bytes(value),
+        if let Ok(bytes) = value.cast::<PyBytes>() {
+            return Ok(Self::Bytes(bytes.clone()));
+        }
+        let Ok(text) = value.cast::<PyString>() else { return Self::of_buffer(value, "bytes or str") };
+        if text.to_str().is_ok() {
+            return Ok(Self::Text(text.clone()));
+        }
+        // A lone surrogate, as of octets that were decoded with "surrogateescape", is not UTF-8: for the parser to
+        // refuse, in its own class of error.
+        let octets = text.call_method1("encode", ("utf-8", "surrogatepass"))?;
+        Ok(Self::Bytes(octets.cast_into::<PyBytes>()?))
+    }
+
+    fn of_buffer(value: &Bound<'py, PyAny>, expected: &str) -> PyResult<Self> {
+        match PyBuffer::<u8>::get(value) {
+            Ok(buffer) => Ok(Self::Copied(buffer.to_vec(value.py())?)),
+            Err(_) => {
+                Err(PyTypeError::new_err(format!("expected {expected}, not {}", value.get_type().name()?)))
+            }
         }
     }
 

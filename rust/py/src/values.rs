@@ -16,9 +16,9 @@ use crate::convert::{self, Refused};
 ///
 /// `kind` (`CommandKind`) is its verb, `arg` and `param` (str) are its arguments, `params` (mapping of str to str) the
 /// parameters of MAIL and RCPT. The properties `size`, `envid`, `auth`, `notify` and `orcpt` are values of those, typed.
-#[pyclass(frozen, module = "smtpx", name = "Command")]
+#[pyclass(frozen, freelist = 32, module = "smtpx", name = "Command")]
 // One allocation holds its text; what Python sees of it is made when it is asked for, since a dict alone costs as
-// much as the parsing.
+// much as the parsing. Few are alive at a time: their objects are used again.
 pub struct Command {
     verb: u16,
     /// The argument, the parameter, then the ESMTP parameters as they stand in the line.
@@ -29,6 +29,7 @@ pub struct Command {
 }
 
 impl Command {
+    #[inline]
     pub fn from_core(command: &CoreCommand<'_>) -> Self {
         let size = command.arg.len() + command.param.len() + command.tail.len();
         let mut text = String::with_capacity(size);

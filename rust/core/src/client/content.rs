@@ -36,15 +36,22 @@ pub struct ContentEncoder {
     /// A CR is the last octet so far, and not written: the next may be its LF.
     cr: bool,
     taken: usize,
+    /// Octets of the content as the server counts them: newlines mended, dots not doubled (RFC 1870 3).
+    size: u64,
 }
 
 impl ContentEncoder {
     pub const fn new(framing: Framing, newlines: Newlines) -> Self {
-        Self { framing, newlines, line_start: true, cr: false, taken: 0 }
+        Self { framing, newlines, line_start: true, cr: false, taken: 0, size: 0 }
     }
 
     pub const fn framing(&self) -> Framing {
         self.framing
+    }
+
+    /// Octets of the content so far, as SIZE tells them.
+    pub const fn size(&self) -> u64 {
+        self.size
     }
 
     /// Appends `input`, framed; `last` ends the content, with a CRLF where text has none.
@@ -58,11 +65,18 @@ impl ContentEncoder {
                 }
             }
             Framing::Chunks => {
-                let mut chunk = Vec::with_capacity(input.len() + 8);
-                self.text(input, last, &mut chunk)?;
-                frame(&chunk, last, out);
+                let start = out.len();
+                out.reserve(input.len() + 40);
+                self.text(input, last, out)?;
+                frame(start, last, out);
             }
-            Framing::Binary => frame(input, last, out),
+            Framing::Binary => {
+                let start = out.len();
+                out.reserve(input.len() + 32);
+                out.extend_from_slice(input);
+                self.size += input.len() as u64;
+                frame(start, last, out);
+            }
         }
         Ok(())
     }
@@ -71,15 +85,13 @@ impl ContentEncoder {
         let mut at = 0;
         while at < input.len() {
             let block = &input[at..input.len().min(at + BLOCK)];
-            // A CR that is held back, and a block with a bare newline, go octet by octet.
+            // The octet behind a CR that is held back goes alone, and a block with a bare newline line by line.
             if let Some(clean) = clean_lines(block).filter(|_| !self.cr) {
                 self.clean(clean, out);
                 at += clean.len();
             } else {
                 let slow = if self.cr { &block[..1] } else { block };
-                for (offset, &octet) in slow.iter().enumerate() {
-                    self.step(octet, self.taken + at + offset, out)?;
-                }
+                self.any(slow, self.taken + at, out)?;
                 at += slow.len();
             }
         }
@@ -102,38 +114,50 @@ impl ContentEncoder {
         } else {
             out.extend_from_slice(clean);
         }
+        self.size += clean.len() as u64;
         self.line_start = clean.ends_with(b"\r\n");
     }
 
-    fn step(&mut self, octet: u8, offset: usize, out: &mut Vec<u8>) -> Result<()> {
-        if self.cr {
-            if octet != b'\n' {
-                self.bare(offset - 1)?;
-            }
-            self.end_line(out);
-            if octet == b'\n' {
-                return Ok(());
-            }
-        }
-        match octet {
-            b'\r' => self.cr = true,
-            b'\n' => {
-                self.bare(offset)?;
+    /// `offset` is that of the block in the content.
+    fn any(&mut self, block: &[u8], offset: usize, out: &mut Vec<u8>) -> Result<()> {
+        let mut at = 0;
+        while at < block.len() {
+            let octet = block[at];
+            if self.cr {
                 self.end_line(out);
-            }
-            _ => {
-                if octet == b'.' && self.line_start && self.framing == Framing::Dots {
-                    out.push(b'.');
+                if octet == b'\n' {
+                    at += 1;
+                    continue;
                 }
-                out.push(octet);
-                self.line_start = false;
+                self.bare(offset + at - 1)?;
             }
+            match octet {
+                b'\r' => self.cr = true,
+                b'\n' => {
+                    self.bare(offset + at)?;
+                    self.end_line(out);
+                }
+                _ => {
+                    if octet == b'.' && self.line_start && self.framing == Framing::Dots {
+                        out.push(b'.');
+                    }
+                    let text = &block[at..];
+                    let text = &text[..memchr::memchr2(b'\r', b'\n', text).unwrap_or(text.len())];
+                    out.extend_from_slice(text);
+                    self.size += text.len() as u64;
+                    self.line_start = false;
+                    at += text.len();
+                    continue;
+                }
+            }
+            at += 1;
         }
         Ok(())
     }
 
     fn end_line(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"\r\n");
+        self.size += 2;
         self.cr = false;
         self.line_start = true;
     }
@@ -146,8 +170,12 @@ impl ContentEncoder {
     }
 }
 
-fn frame(chunk: &[u8], last: bool, out: &mut Vec<u8>) {
+/// Puts the command in front of the chunk that starts at `start`: its size is known only now.
+fn frame(start: usize, last: bool, out: &mut Vec<u8>) {
+    let size = out.len() - start;
+    if size == 0 && !last {
+        return; // no chunk is sent for nothing, nor a reply awaited
+    }
     let end = if last { " LAST" } else { "" };
-    out.extend_from_slice(format!("BDAT {}{end}\r\n", chunk.len()).as_bytes());
-    out.extend_from_slice(chunk);
+    out.splice(start..start, format!("BDAT {size}{end}\r\n").into_bytes());
 }

@@ -1,6 +1,8 @@
 //! MAIL and RCPT as lines, checked before an octet of them is sent.
 
 use super::offers::Offers;
+use crate::address::parse_path;
+use crate::command::MAX_PARAMETERS;
 use crate::error::{Error, ErrorKind, Result};
 
 /// What a message asks of the server beside its addresses, as the driver gives it.
@@ -10,7 +12,7 @@ pub struct Envelope<'a> {
     pub mail_from: &'a str,
     pub params: Vec<(&'a str, &'a str)>,
     pub recipients: Vec<(&'a str, Vec<(&'a str, &'a str)>)>,
-    /// Octets of the content, where they are known.
+    /// Octets of content that is not given whole, where they are known.
     pub size: Option<u64>,
     /// Whether the content has octets over 127.
     pub eight_bit: bool,
@@ -58,21 +60,24 @@ impl Lines {
     }
 }
 
-/// What the lines promise of the content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Promise {
-    pub binary: bool,
-}
-
 impl Envelope<'_> {
-    /// The lines for a server that offers so much, with SIZE, BODY and SMTPUTF8 added where they help.
-    pub fn lines(&self, offers: &Offers) -> Result<(Lines, Promise), Unsendable> {
+    /// Whether the content is BODY=BINARYMIME.
+    pub fn is_binary(&self) -> bool {
+        self.param("BODY").is_some_and(|body| body.eq_ignore_ascii_case("BINARYMIME"))
+    }
+
+    fn param(&self, keyword: &str) -> Option<&str> {
+        self.params.iter().find(|(key, _)| key.eq_ignore_ascii_case(keyword)).map(|(_, value)| *value)
+    }
+
+    /// The lines for a server that offers so much and content of so many octets, with SIZE, BODY and SMTPUTF8 added where they help.
+    pub fn lines(&self, offers: &Offers, size: Option<u64>) -> Result<Lines, Unsendable> {
         if self.recipients.is_empty() {
             return Err(Unsendable::NoRecipient);
         }
         let mut lines = Lines::default();
         lines.octets.reserve(128 + self.recipients.len() * 48);
-        let promise = self.mail_line(offers, &mut lines)?;
+        self.mail_line(offers, size, &mut lines)?;
         for (recipient, params) in &self.recipients {
             lines.octets.extend_from_slice(b"RCPT TO:<");
             if recipient.is_empty() {
@@ -82,25 +87,31 @@ impl Envelope<'_> {
             put_params(params, offers, &mut lines.octets)?;
             lines.end();
         }
-        Ok((lines, promise))
+        Ok(lines)
     }
 
-    fn mail_line(&self, offers: &Offers, lines: &mut Lines) -> Result<Promise, Unsendable> {
-        let given = |keyword: &str| self.params.iter().find(|(key, _)| key.eq_ignore_ascii_case(keyword));
+    fn is_ascii(&self) -> bool {
+        let plain = |text: &str, params: &[(&str, &str)]| {
+            text.is_ascii() && params.iter().all(|(_, value)| value.is_ascii())
+        };
+        plain(self.mail_from, &self.params)
+            && self.recipients.iter().all(|(recipient, params)| plain(recipient, params))
+    }
+
+    fn mail_line(&self, offers: &Offers, size: Option<u64>, lines: &mut Lines) -> Result<(), Unsendable> {
         let out = &mut lines.octets;
         out.extend_from_slice(b"MAIL FROM:<");
         put_path(self.mail_from, out)?;
         put_params(&self.params, offers, out)?;
-        if let (Some(size), Some(most)) = (self.size, offers.size) {
+        if let (Some(size), Some(most)) = (size, offers.size) {
             if size > most {
                 return Err(Unsendable::TooLarge { size, most });
             }
-            if given("SIZE").is_none() {
+            if self.param("SIZE").is_none() {
                 out.extend_from_slice(format!(" SIZE={size}").as_bytes());
             }
         }
-        let body = given("BODY").map(|(_, value)| *value);
-        let binary = body.is_some_and(|body| body.eq_ignore_ascii_case("BINARYMIME"));
+        let binary = self.is_binary();
         if binary && !offers.binary {
             return Err(Unsendable::NotOffered("BINARYMIME"));
         }
@@ -108,60 +119,59 @@ impl Envelope<'_> {
             if !offers.eight_bit {
                 return Err(Unsendable::NotOffered("8BITMIME"));
             }
-            if body.is_none() {
+            if self.param("BODY").is_none() {
                 out.extend_from_slice(b" BODY=8BITMIME");
             }
         }
-        let international =
-            !self.mail_from.is_ascii() || self.recipients.iter().any(|(recipient, _)| !recipient.is_ascii());
-        if international && given("SMTPUTF8").is_none() {
+        if self.param("SMTPUTF8").is_none() && !self.is_ascii() {
             if !offers.utf8 {
                 return Err(Unsendable::NotOffered("SMTPUTF8"));
             }
             out.extend_from_slice(b" SMTPUTF8");
         }
         lines.end();
-        Ok(Promise { binary })
+        Ok(())
     }
 }
 
-/// The address and its closing bracket. Not the whole grammar: servers know addresses that break it (two dots in a
-/// row), and only they can tell. What must not pass is an address that ends the path, or the line, early.
+/// The address and its closing bracket, behind the opening one.
 fn put_path(address: &str, out: &mut Vec<u8>) -> Result<()> {
-    let mut quoted = false;
-    let mut octets = address.bytes().enumerate();
-    while let Some((offset, octet)) = octets.next() {
-        match octet {
-            0..=31 | 127 => return Err(Error::new(ErrorKind::Control, offset)),
-            b'"' => quoted = !quoted,
-            b'\\' if quoted => match octets.next() {
-                Some((_, b' '..=b'~')) => {}
-                _ => return Err(Error::new(ErrorKind::BadLocalPart, offset)),
-            },
-            b'<' | b'>' if !quoted => return Err(Error::new(ErrorKind::TrailingJunk, offset)),
-            b' ' if !quoted => return Err(Error::new(ErrorKind::BadLocalPart, offset)),
-            _ => {}
-        }
-    }
-    if quoted {
-        return Err(Error::new(ErrorKind::UnclosedQuote, address.len()));
-    }
+    let bracket = out.len() - 1;
     out.extend_from_slice(address.as_bytes());
     out.push(b'>');
-    Ok(())
+    match parse_path(&out[bracket..]) {
+        // Servers know addresses that break the grammar (two dots in a row), and only they can tell. What must not
+        // pass is an address that ends the path, or the line, early.
+        Err(error) if !is_harmless(address) => Err(Error { offset: error.offset.saturating_sub(1), ..error }),
+        _ => Ok(()),
+    }
+}
+
+fn is_harmless(address: &str) -> bool {
+    let special = |character: char| {
+        character.is_control() || character.is_whitespace() || matches!(character, '<' | '>' | '"' | '\\')
+    };
+    !address.contains(special)
 }
 
 fn put_params(params: &[(&str, &str)], offers: &Offers, out: &mut Vec<u8>) -> Result<(), Unsendable> {
-    for &(key, value) in params {
+    // With SIZE, BODY and SMTPUTF8 no more than a server takes.
+    if params.len() + 3 > MAX_PARAMETERS {
+        return Err(Error::new(ErrorKind::TooManyParameters, 0).into());
+    }
+    for (index, &(key, value)) in params.iter().enumerate() {
         let known = key.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-');
         if !known || key.is_empty() || key.starts_with('-') {
             return Err(Error::new(ErrorKind::BadParameter, 0).into());
+        }
+        if params[..index].iter().any(|(other, _)| other.eq_ignore_ascii_case(key)) {
+            return Err(Error::new(ErrorKind::DuplicateParameter, 0).into());
         }
         // RFC 5321 4.1.2, esmtp-value; and UTF-8 in ORCPT (RFC 6533).
         if let Some(offset) = value.bytes().position(|octet| octet <= b' ' || octet == b'=' || octet == 127) {
             return Err(Error::new(ErrorKind::BadValue, offset).into());
         }
-        if let Some(extension) = needs(key).filter(|extension| !offers.has(extension)) {
+        if let Some(extension) = needs(key, value).filter(|extension| !offers.has(extension)) {
             return Err(Unsendable::NotOffered(extension));
         }
         out.push(b' ');
@@ -175,7 +185,7 @@ fn put_params(params: &[(&str, &str)], offers: &Offers, out: &mut Vec<u8>) -> Re
 }
 
 /// The extension that brings a parameter, of those that the client knows.
-fn needs(key: &str) -> Option<&'static str> {
+fn needs(key: &str, value: &str) -> Option<&'static str> {
     const NEEDS: [(&str, &str); 9] = [
         ("SIZE", "SIZE"),
         ("BODY", "8BITMIME"),
@@ -187,5 +197,8 @@ fn needs(key: &str) -> Option<&'static str> {
         ("AUTH", "AUTH"),
         ("REQUIRETLS", "REQUIRETLS"),
     ];
+    if key.eq_ignore_ascii_case("BODY") && value.eq_ignore_ascii_case("BINARYMIME") {
+        return Some("BINARYMIME");
+    }
     NEEDS.iter().find(|(keyword, _)| keyword.eq_ignore_ascii_case(key)).map(|&(_, extension)| extension)
 }

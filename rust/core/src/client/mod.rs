@@ -125,6 +125,10 @@ impl Client {
     /// name's.
     pub fn new(settings: Settings, tls: bool) -> Result<Self> {
         valid_domain(settings.local_name.as_bytes())?;
+        // EHLO comes before SMTPUTF8: a name is in its A-label form there (RFC 6531 3.7.1).
+        if let Some(offset) = settings.local_name.bytes().position(|octet| !octet.is_ascii()) {
+            return Err(Error::new(ErrorKind::BadDomain, offset));
+        }
         Ok(Self {
             phase: Phase::Open,
             asked: VecDeque::from([Asked::Banner]),
@@ -156,29 +160,37 @@ impl Client {
         match self.phase {
             Phase::Closed => return Ok(None),
             // What comes in clear text behind the reply to STARTTLS is somebody else's (CVE-2011-0411).
-            Phase::Handshake => return Err(self.fail(ErrorKind::InjectedReply)),
-            Phase::Open | Phase::Challenged => {}
+            Phase::Handshake if !octets.is_empty() => return Err(self.fail(ErrorKind::InjectedReply)),
+            Phase::Open | Phase::Challenged | Phase::Handshake => {}
         }
         let mut replies = Vec::new();
         let fed = self.decoder.feed(octets, &mut replies);
         let mut event = None;
         for reply in replies {
+            if self.phase == Phase::Closed {
+                break;
+            }
             self.note_reply(&reply);
-            match event {
-                None => event = self.heard(reply)?,
+            event = match event {
                 Some(Event::Handshake) => return Err(self.fail(ErrorKind::InjectedReply)),
-                Some(_) => self.unasked(reply)?,
+                Some(over) if ends(&over) => {
+                    self.superfluous(reply);
+                    Some(over)
+                }
+                open => self.heard(reply)?.or(open),
+            };
+        }
+        match (fed, event) {
+            (fed, Some(Event::Handshake)) if fed.is_err() || self.decoder.buffered() > 0 => {
+                Err(self.fail(ErrorKind::InjectedReply))
+            }
+            (Ok(()), event) => Ok(event),
+            (Err(error), event) => {
+                let over = self.phase == Phase::Closed || event.as_ref().is_some_and(ends);
+                self.phase = Phase::Closed;
+                if over { Ok(event) } else { Err(error) }
             }
         }
-        if let Err(error) = fed {
-            self.phase = Phase::Closed;
-            // An exchange that ended before the fault is not undone by it.
-            return if event.as_ref().is_some_and(ends) { Ok(event) } else { Err(error) };
-        }
-        if matches!(event, Some(Event::Handshake)) && self.decoder.buffered() > 0 {
-            return Err(self.fail(ErrorKind::InjectedReply));
-        }
-        Ok(event)
     }
 
     /// The connection ended, or the driver gave it up: what became of the message under way.
@@ -195,7 +207,8 @@ impl Client {
         if let Some(offset) = line.iter().position(|octet| matches!(octet, b'\r' | b'\n' | 0)) {
             return Err(Error::new(ErrorKind::BadOctet, offset).into());
         }
-        let verb = line.split(|octet| *octet == b' ').next().unwrap_or_default().to_ascii_uppercase();
+        let verb =
+            line.split(|octet| matches!(octet, b' ' | b'\t')).next().unwrap_or_default().to_ascii_uppercase();
         let asked = match verb.as_slice() {
             b"" => return Err(Error::new(ErrorKind::MissingArgument, 0).into()),
             b"DATA" | b"BDAT" | b"STARTTLS" | b"AUTH" => {
@@ -284,8 +297,8 @@ impl Client {
     pub fn drain_output<T>(&mut self, copy: impl FnOnce(&[u8]) -> T) -> T {
         let copied = copy(&self.output);
         self.output.clear();
-        // A kept connection that rests keeps no large buffer.
-        if self.output.capacity() > 64 << 10 {
+        // A kept connection that rests keeps no large buffer; between two pieces of content it saves the system's work.
+        if self.output.capacity() > 64 << 10 && self.transaction.is_none() {
             self.output = Vec::new();
         }
         copied
@@ -345,22 +358,13 @@ impl Client {
 
     /// Goes by the reply that was due; gives what the driver has to know.
     fn heard(&mut self, reply: Reply) -> Result<Option<Event>> {
-        let Some(asked) = self.asked.pop_front() else {
-            return self.unasked(reply).map(|()| None);
-        };
-        if reply.code() == 421 && asked != Asked::Banner {
-            // The server leaves, whatever it was asked (RFC 5321 3.8).
-            self.farewell = Some(reply.clone());
-            self.phase = Phase::Closed;
-            self.asked.clear();
-            return Ok(Some(match self.transaction.take() {
-                Some(mut transaction) => {
-                    transaction.settle(reply);
-                    Event::Done(transaction.outcomes())
-                }
-                None => Event::Reply(reply),
-            }));
+        let asked = self.asked.pop_front();
+        if reply.code() == 421 {
+            let under_way = asked.is_some() || self.phase == Phase::Challenged;
+            return Ok(self.dismissed(reply, under_way));
         }
+        // A server that counts wrong.
+        let Some(asked) = asked else { return Err(self.fail(ErrorKind::UnaskedReply)) };
         match act(asked, reply.code()) {
             Act::Hello => {
                 self.greet();
@@ -415,14 +419,27 @@ impl Client {
         self.asked.push_back(asked);
     }
 
-    /// A reply to nothing: a 421 is the server's farewell, anything else a server that counts wrong.
-    fn unasked(&mut self, reply: Reply) -> Result<()> {
+    /// The server leaves, whatever it was asked (RFC 5321 3.8); that ends the exchange that is under way.
+    fn dismissed(&mut self, reply: Reply, under_way: bool) -> Option<Event> {
+        self.farewell = Some(reply.clone());
+        let transaction = self.transaction.take();
+        self.lost();
+        match transaction {
+            Some(mut transaction) => {
+                transaction.settle(reply);
+                Some(Event::Done(transaction.outcomes()))
+            }
+            None => under_way.then_some(Event::Reply(reply)),
+        }
+    }
+
+    /// A reply behind the end of the exchange, in the same read: it ends the session, but does not undo what came of
+    /// the exchange.
+    fn superfluous(&mut self, reply: Reply) {
         self.phase = Phase::Closed;
         if reply.code() == 421 {
             self.farewell = Some(reply);
-            return Ok(());
         }
-        Err(Error::new(ErrorKind::UnaskedReply, 0))
     }
 
     fn fail(&mut self, kind: ErrorKind) -> Error {

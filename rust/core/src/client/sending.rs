@@ -16,10 +16,10 @@ impl Client {
     /// Begins a transaction. Content that is not given here is asked for by [`Event::Content`].
     pub fn mail(&mut self, envelope: &Envelope, content: Option<&[u8]>) -> Result<(), Refused> {
         self.check_turn()?;
-        let (lines, promise) = envelope.lines(&self.offers)?;
-        let framing = match (promise.binary, self.offers.chunking) {
+        // Chunks are one round trip less than DATA, and no dots; but several of them, one at a time, are more.
+        let chunks = self.offers.chunking && (self.offers.pipelining || content.is_some());
+        let framing = match (envelope.is_binary(), chunks) {
             (true, _) => Framing::Binary,
-            // One round trip less than DATA, and no dots.
             (false, true) => Framing::Chunks,
             (false, false) => Framing::Dots,
         };
@@ -28,6 +28,8 @@ impl Client {
         if let Some(content) = content {
             encoder.encode(content, true, whole.insert(Vec::new()))?;
         }
+        let size = if content.is_some() { Some(encoder.size()) } else { envelope.size };
+        let lines = envelope.lines(&self.offers, size)?;
         self.transaction = Some(Box::new(Transaction::new(lines, encoder, whole)));
         self.go_on();
         Ok(())
@@ -35,19 +37,45 @@ impl Client {
 
     /// Whether the transaction under way asks for content.
     pub fn wants_content(&self) -> bool {
-        self.transaction.as_ref().is_some_and(|transaction| transaction.stage == Stage::Content)
+        let Some(transaction) = &self.transaction else { return false };
+        let all_held = transaction.held.as_ref().is_some_and(|(_, last)| *last);
+        self.phase != Phase::Closed && transaction.stage == Stage::Content && !all_held
     }
 
     /// Gives a piece of the content; `last` ends it. Where none is wanted any more it is dropped: the server may have
-    /// refused the rest.
+    /// refused the rest. After an error the session is over, for the content cannot be ended.
     pub fn content(&mut self, piece: &[u8], last: bool) -> Result<()> {
         if !self.wants_content() {
             return Ok(());
         }
         let Some(transaction) = &mut self.transaction else { return Ok(()) };
-        transaction.encoder.encode(piece, last, &mut self.output)?;
-        self.note('>', &["<", &piece.len().to_string(), " octets of content>"]);
-        self.content_given(last);
+        if transaction.encoder.framing() == Framing::Binary
+            && !self.offers.pipelining
+            && !self.asked.is_empty()
+        {
+            // The next chunk may not go before the reply to the last; a file is small beside a message lost.
+            let (held, ends) = transaction.held.get_or_insert_default();
+            held.extend_from_slice(piece);
+            *ends = last;
+            return Ok(());
+        }
+        self.give(piece, last)
+    }
+
+    fn give(&mut self, piece: &[u8], last: bool) -> Result<()> {
+        let Some(transaction) = &mut self.transaction else { return Ok(()) };
+        let before = self.output.len();
+        if let Err(error) = transaction.encoder.encode(piece, last, &mut self.output) {
+            self.phase = Phase::Closed;
+            self.output.clear();
+            return Err(error);
+        }
+        // A piece may be all held back: no chunk, and no reply to it.
+        if self.output.len() > before {
+            let framing = transaction.encoder.framing();
+            note_content(&mut self.transcript, framing, &self.output[before..], last);
+            self.content_given(last);
+        }
         Ok(())
     }
 
@@ -60,6 +88,10 @@ impl Client {
             Act::Admit | Act::TurnDown => transaction.answer_recipient(reply),
             Act::Refuse | Act::Stop => {
                 transaction.settle(reply);
+                if act == Act::Stop && self.settings.lmtp && transaction.stage == Stage::Sent {
+                    // How many replies it gives to the last chunk now, servers differ on.
+                    return Ok(self.lost().map(Event::Done));
+                }
                 transaction.next = transaction.lines.count();
                 transaction.stage = Stage::Failed;
             }
@@ -68,8 +100,11 @@ impl Client {
                 Stage::Content if reply.code() < 300 => return Err(self.fail(ErrorKind::OddReply)),
                 Stage::Content => {
                     // Refused before its end: only that could end it, so the connection goes.
-                    transaction.settle(reply);
-                    self.phase = Phase::Closed;
+                    if self.settings.lmtp {
+                        transaction.answer_content(reply);
+                    } else {
+                        transaction.settle(reply);
+                    }
                     return Ok(self.lost().map(Event::Done));
                 }
                 _ if self.settings.lmtp && asked == Asked::Content => {
@@ -85,6 +120,9 @@ impl Client {
                 debug_assert_eq!(act, Act::Over);
                 return Ok(self.done());
             }
+        }
+        if transaction.flooded(self.settings.max_reply) {
+            return Err(self.fail(ErrorKind::ReplyTooLong));
         }
         Ok(self.go_on())
     }
@@ -109,16 +147,24 @@ impl Client {
             }
         }
         std::mem::swap(&mut transaction.lines, &mut lines);
-        if transaction.stage == Stage::Envelope && transaction.next == transaction.lines.count() {
+        let said = transaction.next == transaction.lines.count() && self.asked.len() < window;
+        if transaction.stage == Stage::Envelope && said {
             let event = self.begin_content();
             if event.is_some() {
                 return event;
             }
         }
-        if self.asked.is_empty() && !self.wants_content() { self.conclude() } else { None }
+        if !self.asked.is_empty() {
+            return None;
+        }
+        if self.transaction.as_ref().is_some_and(|transaction| transaction.stage == Stage::Content) {
+            self.give_held();
+            return None;
+        }
+        self.conclude()
     }
 
-    /// Behind the last RCPT: DATA, or the content by BDAT, as early as the server allows.
+    /// Behind the last RCPT, where the window has room: DATA, or the content by BDAT, as early as the server allows.
     fn begin_content(&mut self) -> Option<Event> {
         let Some(transaction) = &mut self.transaction else { return None };
         let answered = self.asked.is_empty();
@@ -126,10 +172,8 @@ impl Client {
             return None;
         }
         if transaction.encoder.framing() == Framing::Dots {
-            if answered || self.offers.pipelining {
-                transaction.begun = true;
-                self.say(b"DATA", Asked::Data);
-            }
+            transaction.begun = true;
+            self.say(b"DATA", Asked::Data);
             return None;
         }
         // In one group with its envelope, unless it is large: then it may all be for nothing. LMTP's replies to it
@@ -165,10 +209,23 @@ impl Client {
         let Some(transaction) = &mut self.transaction else { return None };
         transaction.stage = Stage::Content;
         let Some(whole) = transaction.whole.take() else { return Some(Event::Content) };
-        self.output.extend_from_slice(&whole);
-        self.note('>', &["<", &whole.len().to_string(), " octets of content>"]);
+        note_content(&mut self.transcript, transaction.encoder.framing(), &whole, true);
+        if self.output.is_empty() {
+            self.output = whole;
+        } else {
+            self.output.extend_from_slice(&whole);
+        }
         self.content_given(true);
         None
+    }
+
+    /// What waited for the reply to the chunk before it.
+    fn give_held(&mut self) {
+        let held = self.transaction.as_mut().and_then(|transaction| transaction.held.take());
+        if let Some((held, last)) = held {
+            let given = self.give(&held, last);
+            debug_assert!(given.is_ok(), "binary content has no flaws");
+        }
     }
 
     /// A piece of the content is in the output: what the server owes for it.
@@ -196,5 +253,24 @@ impl Client {
             return None;
         }
         self.done()
+    }
+}
+
+/// Of content the transcript has its size, beside the command of the chunk or the dot at the end.
+fn note_content(transcript: &mut Option<Vec<(char, String)>>, framing: Framing, framed: &[u8], last: bool) {
+    let Some(transcript) = transcript else { return };
+    let mut content = framed;
+    if framing != Framing::Dots {
+        let end = memchr::memchr(b'\n', framed).map_or(0, |newline| newline + 1);
+        transcript.push(('>', String::from_utf8_lossy(&framed[..end]).trim_end().to_owned()));
+        content = &framed[end..];
+    } else if last {
+        content = framed.strip_suffix(b".\r\n").unwrap_or(framed);
+    }
+    if !content.is_empty() {
+        transcript.push(('>', format!("<{} octets of content>", content.len())));
+    }
+    if framing == Framing::Dots && last {
+        transcript.push(('>', ".".to_owned()));
     }
 }

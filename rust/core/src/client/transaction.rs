@@ -66,6 +66,8 @@ pub(super) struct Transaction {
     pub encoder: ContentEncoder,
     /// The content, framed, until it is sent; none is asked of the driver then.
     pub whole: Option<Vec<u8>>,
+    /// Content that waits for the reply to a chunk, and whether its end is in it.
+    pub held: Option<(Vec<u8>, bool)>,
     /// DATA was sent, or content is.
     pub begun: bool,
     /// MAIL was accepted.
@@ -77,6 +79,8 @@ pub(super) struct Transaction {
     answered: usize,
     settled: usize,
     replies: Vec<Reply>,
+    /// Octets of them.
+    kept: usize,
 }
 
 impl Transaction {
@@ -88,6 +92,7 @@ impl Transaction {
             stage: Stage::Envelope,
             encoder,
             whole,
+            held: None,
             begun: false,
             opened: false,
             completed: false,
@@ -95,6 +100,7 @@ impl Transaction {
             answered: 0,
             settled: 0,
             replies: Vec::new(),
+            kept: 0,
         }
     }
 
@@ -131,12 +137,23 @@ impl Transaction {
                 *fate = Fate::Known(outcome, index);
             }
         }
+        self.keep(reply);
+    }
+
+    /// More text than honest servers have to say: a line of 512 octets (RFC 5321 4.5.3.1.5) a recipient, and one reply
+    /// as large as any.
+    pub fn flooded(&self, max_reply: usize) -> bool {
+        self.kept > max_reply.saturating_add(512 * self.fates.len())
+    }
+
+    fn keep(&mut self, reply: Reply) {
+        self.kept += reply.lines().iter().map(|line| line.len() + 6).sum::<usize>();
         self.replies.push(reply);
     }
 
     fn know(&mut self, index: usize, reply: Reply) {
         self.fates[index] = Fate::Known(Outcome::of(reply.code()), self.replies.len());
-        self.replies.push(reply);
+        self.keep(reply);
     }
 
     /// What is known, and of the rest what its end here makes of it.

@@ -8,7 +8,7 @@ use super::input::Reader;
 use super::replies::{self, Canned};
 use super::table::{Rule, State, next, rule};
 use super::{Event, LONGEST_LINE, Phase, Session, Transaction, Verdict};
-use crate::command::{Command, Verb, owned, parse_arguments};
+use crate::command::{Command, Verb, owned, parse_arguments, unknown};
 use crate::data::Newlines;
 use crate::params::{Body, MailParams, Offered, mail_params, rcpt_params};
 use crate::reply::Reply;
@@ -32,6 +32,11 @@ impl Session {
         let line = reader.line();
         let at_hand = line.unwrap_or_else(|| reader.rest());
         if let Some(refusal) = self.too_long(at_hand, auth) {
+            // The address of a request can be as long as its author likes, and what is behind it is no better.
+            if !auth && has_http_method(at_hand) {
+                reader.skip_all();
+                return ControlFlow::Continue(Some(self.close_on_http()));
+            }
             self.phase = Phase::LongLine { refusal, dropped: 0, after_cr: false };
             return ControlFlow::Continue(None);
         }
@@ -109,13 +114,9 @@ impl Session {
     fn command_line(&mut self, line: &[u8], more: bool) -> Option<Event> {
         let Some(verb) = Verb::of(line) else {
             if is_http(line) {
-                return Some(
-                    self.close_with(Verdict::Canned(replies::WRONG_PROTOCOL), "HTTP on an SMTP port"),
-                );
+                return Some(self.close_on_http());
             }
-            let nul = memchr(0, line).is_some();
-            let refusal = if nul { replies::CONTROL_IN_LINE } else { replies::UNKNOWN_COMMAND };
-            return self.refuse(Verdict::Canned(refusal), line);
+            return self.refuse(Verdict::Error(unknown(line)), line);
         };
         if verb == Verb::Bdat {
             return self.bdat(line);
@@ -152,11 +153,31 @@ impl Session {
         self.carry_out(command, verdict, None, more)
     }
 
+    fn close_on_http(&mut self) -> Event {
+        self.close_with(Verdict::Canned(replies::WRONG_PROTOCOL), "HTTP on an SMTP port")
+    }
+
     fn refuse_command(&mut self, verb: Verb, refusal: Verdict, line: &[u8]) -> Option<Event> {
-        if verb == Verb::Rcpt && self.state == State::Mail {
-            self.state = State::Refused;
+        if verb == Verb::Rcpt {
+            return self.refuse_recipient().or_else(|| self.word_refusal(refusal, line));
         }
         self.refuse(refusal, line)
+    }
+
+    /// Recipients have a count of their own, whoever refuses them: a list with many bad ones among the good is no
+    /// client out of its mind (HOSTILE 33).
+    fn refuse_recipient(&mut self) -> Option<Event> {
+        if self.state == State::Mail {
+            self.state = State::Refused;
+        }
+        self.refused_recipients += 1;
+        if self.refused_recipients < self.config.settings.limits.refused_recipients
+            || self.state.has_recipient()
+        {
+            return None;
+        }
+        // A dictionary attack on the addresses.
+        Some(self.close_with(Verdict::Canned(replies::TOO_MANY_REFUSED), "too many refused"))
     }
 
     /// What the table, and what is offered at all, says against the verb.
@@ -269,7 +290,7 @@ impl Session {
 
     fn turned_down(&mut self, command: &Command, verdict: Verdict, refusal: &Reply) -> Option<Event> {
         match command.verb {
-            // Recipients have a count of their own; HELO, VRFY and EXPN count as idle (HOSTILE 33).
+            // HELO, VRFY and EXPN count as idle (HOSTILE 33).
             Verb::Mail | Verb::Data | Verb::Starttls => {
                 if command.verb == Verb::Mail {
                     self.transaction = None;
@@ -279,17 +300,8 @@ impl Session {
                 }
             }
             Verb::Rcpt => {
-                if self.state == State::Mail {
-                    self.state = State::Refused;
-                }
-                self.refused_recipients += 1;
-                if self.refused_recipients >= self.config.settings.limits.refused_recipients
-                    && !self.state.has_recipient()
-                {
-                    // A dictionary attack on the addresses (HOSTILE 33).
-                    return Some(
-                        self.close_with(Verdict::Canned(replies::TOO_MANY_REFUSED), "too many refused"),
-                    );
+                if let Some(event) = self.refuse_recipient() {
+                    return Some(event);
                 }
             }
             Verb::Bdat => return self.turn_down_chunk(command, refusal),
@@ -371,8 +383,13 @@ fn is_qualified(address: &str) -> bool {
 
 /// A browser made to talk to us carries the commands of an attacker in its body (cross-protocol request forgery).
 fn is_http(line: &[u8]) -> bool {
-    const METHODS: [&[u8]; 9] =
-        [b"GET", b"POST", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"CONNECT", b"PATCH", b"TRACE"];
+    has_http_method(line) && memmem::find(line, b" HTTP/").is_some()
+}
+
+/// `PRI` begins HTTP/2 (RFC 9113 3.4).
+fn has_http_method(line: &[u8]) -> bool {
+    const METHODS: [&[u8]; 10] =
+        [b"GET", b"POST", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"CONNECT", b"PATCH", b"TRACE", b"PRI"];
     let method = line.split(|octet| *octet == b' ').next().unwrap_or_default();
-    METHODS.contains(&method) && memmem::find(line, b" HTTP/").is_some()
+    METHODS.contains(&method)
 }

@@ -434,9 +434,11 @@ impl Session {
 
     /// Refuses a line: counted as an error, and the end of a session that makes too many (HOSTILE 33).
     fn refuse(&mut self, verdict: Verdict, line: &[u8]) -> Option<Event> {
-        if let Some(event) = self.count_error() {
-            return Some(event);
-        }
+        self.count_error().or_else(|| self.word_refusal(verdict, line))
+    }
+
+    /// Sends a refusal, once the driver has worded it if it wants to.
+    fn word_refusal(&mut self, verdict: Verdict, line: &[u8]) -> Option<Event> {
         if self.config.settings.decide_errors {
             self.pending = Some(Pending::Refusal(verdict));
             return Some(Event::Refusal { line: line.to_vec(), default: self.worded(verdict) });

@@ -35,7 +35,6 @@ pub const HELP: Canned = Canned("214 2.0.0 See RFC 5321 for the commands; EHLO l
 pub const CANNOT_VERIFY: Canned =
     Canned("252 2.5.0 Cannot verify; send the message and delivery will be attempted\r\n");
 
-pub const UNKNOWN_COMMAND: Canned = Canned("500 5.5.1 Command unknown\r\n");
 pub const LINE_TOO_LONG: Canned = Canned("500 5.5.2 Line too long\r\n");
 pub const AUTH_TOO_LONG: Canned = Canned("500 5.5.6 Authentication exchange line is too long\r\n");
 pub const BARE_NEWLINE: Canned = Canned("500 5.5.2 A line must end in CRLF\r\n");

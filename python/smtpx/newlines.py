@@ -1,0 +1,40 @@
+"""Line ends of content that is sent in pieces: checked before the first of them leaves."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from smtpx.errors import SyntaxRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["check_newlines"]
+
+_BARE: Final = re.compile(rb"\r(?!\n)|(?<!\r)\n")
+
+
+def check_newlines(pieces: Iterable[bytes]) -> None:
+    """Look for a CR or LF that is no part of a CRLF; the engine would find it when half is sent.
+
+    Raises:
+        SyntaxRefused: there is one; its ``offset`` is where, in octets.
+
+    """
+    taken, last = 0, b""
+    for piece in pieces:
+        octets = last + piece
+        # What the last octet is, if it is a CR, the next piece tells; one that was looked at is only context.
+        start = 1 if last == b"\n" else 0
+        end = len(octets) - 1 if octets.endswith(b"\r") else len(octets)
+        if bare := _BARE.search(octets[:end] if end < len(octets) else octets, start):
+            raise _refused(taken - len(last) + bare.start())
+        taken += len(piece)
+        last = octets[-1:]
+    if last == b"\r":
+        raise _refused(taken - 1)
+
+
+def _refused(offset: int) -> SyntaxRefused:
+    return SyntaxRefused("a CR or LF stands alone; end each line with CRLF", 554, "5.6.0", offset)
