@@ -13,6 +13,7 @@ from tests.peer import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+    from types import TracebackType
 
     Loops = Callable[[], asyncio.AbstractEventLoop]
     Clients = Callable[..., smtpx.SyncClient]
@@ -68,8 +69,10 @@ class OnLoop:
         self._loop.run(self._client.__aenter__())
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self._loop.run(self._client.__aexit__(*error))
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._loop.run(self._client.__aexit__(kind, error, trace))
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self._client, name)

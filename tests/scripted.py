@@ -116,10 +116,10 @@ class Connection:
 
     def read_content(self) -> None:
         """Read up to the final dot, into `contents`."""
-        if self._unread.startswith(b".\r\n"):
-            self.contents.append(self._cut(3))
-            return
-        data = self.until(b"\r\n.\r\n")
+        data = self.until(b".\r\n")
+        while data is not None and data != b".\r\n" and not data.endswith(b"\r\n.\r\n"):
+            more = self.until(b".\r\n")
+            data = None if more is None else data + more
         assert data is not None, f"the client closed within the content, after {self.tail()}"
         self.contents.append(data)
 

@@ -101,7 +101,6 @@ def test_h84_a_login_that_has_a_nul_is_refused(
 
 NO_ADDRESSES = [
     "",
-    "joe",
     "joe@",
     "@c.example",
     "joe@c.example>",
@@ -286,7 +285,7 @@ def test_a_message_over_the_servers_size_is_not_sent(client: Clients, scripted: 
     assert b"MAIL" not in server.received[0]
 
 
-@pytest.mark.parametrize("message", [None, "text", 5, object()], ids=repr)
+@pytest.mark.parametrize("message", [None, 5, ["text"]], ids=repr)
 def test_what_is_no_message_is_a_type_error(client: Clients, scripted: Scripted, message: Any) -> None:
     server = scripted(polite())
     with client(server.url()) as session, pytest.raises(TypeError):

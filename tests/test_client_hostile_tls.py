@@ -70,16 +70,22 @@ def test_h60_nothing_is_pipelined_behind_starttls(
     assert server.received[0].count(b"EHLO ") == 2
 
 
-INJECTED = [b"250 x\r\n", b"220 again\r\n", b"2", b"\r\n", greeting("AUTH PLAIN")]
+INJECTED = [b"250 x\r\n", b"220 again\r\n", greeting("AUTH PLAIN")]
+
+
+@pytest.mark.parametrize("injected", [*INJECTED, b"2", b"\r\n"], ids=repr)
+def test_h82_what_is_injected_behind_the_reply_to_starttls_ends_the_session(
+    client: Clients, scripted: Scripted, certificate: Certificate, injected: bytes
+) -> None:
+    server = scripted(polite("STARTTLS", starttls=then(say(GO + injected), hang())))
+    assert isinstance(refused_in_plain(client, server, certificate), TLSFailed)
 
 
 @pytest.mark.parametrize("injected", INJECTED, ids=repr)
-@pytest.mark.parametrize("apart", [False, True], ids=["same segment", "next segment"])
-def test_h82_what_is_injected_behind_the_reply_to_starttls_ends_the_session(
-    client: Clients, scripted: Scripted, certificate: Certificate, injected: bytes, apart: bool
+def test_h82_what_is_injected_ahead_of_the_handshake_ends_the_session(
+    client: Clients, scripted: Scripted, certificate: Certificate, injected: bytes
 ) -> None:
-    answer = say(GO, injected) if apart else say(GO + injected)
-    server = scripted(polite("STARTTLS", starttls=then(answer, hang())))
+    server = scripted(polite("STARTTLS", starttls=then(say(GO, injected), hang())))
     assert isinstance(refused_in_plain(client, server, certificate), TLSFailed)
 
 
@@ -89,12 +95,19 @@ def test_h82_starttls_is_not_offered(client: Clients, scripted: Scripted, certif
     assert b"STARTTLS" not in server.received[0]
 
 
-@pytest.mark.parametrize("answer", [b"454 4.7.0 not now\r\n", b"502 5.5.1 no\r\n", b"354 go\r\n"], ids=repr)
+@pytest.mark.parametrize("answer", [b"454 4.7.0 not now\r\n", b"502 5.5.1 no\r\n"], ids=repr)
 def test_h82_starttls_is_refused(
     client: Clients, scripted: Scripted, certificate: Certificate, answer: bytes
 ) -> None:
     server = scripted(polite("STARTTLS", "AUTH PLAIN", starttls=answer))
     assert isinstance(refused_in_plain(client, server, certificate), TLSFailed)
+
+
+def test_h82_starttls_is_answered_oddly(
+    client: Clients, scripted: Scripted, certificate: Certificate
+) -> None:
+    server = scripted(polite("STARTTLS", "AUTH PLAIN", starttls=b"354 go\r\n"))
+    assert isinstance(refused_in_plain(client, server, certificate), (TLSFailed, ConnectionLost))
 
 
 def test_h82_a_server_without_ehlo_has_no_starttls(
