@@ -22,6 +22,7 @@ from smtpx.errors import (
     LoginRefused,
     MessageRefused,
     NotOffered,
+    ResponseError,
     SMTPError,
     TLSFailed,
 )
@@ -144,11 +145,16 @@ class Dialogue:
             octets = self._begin().starttls()
         except NotOffered as error:
             raise TLSFailed("the server does not offer STARTTLS") from error
-        event = yield octets
-        if not isinstance(event, HandshakeEvent):
-            refusal = CommandRefused("STARTTLS", _response(event))
-            raise TLSFailed(str(refusal)) from refusal
-        yield SHAKE_HANDS
+        try:
+            event = yield octets
+            if not isinstance(event, HandshakeEvent):
+                refusal = CommandRefused("STARTTLS", _response(event))
+                raise TLSFailed(str(refusal)) from refusal
+            yield SHAKE_HANDS
+        except ConnectionLost as error:
+            if isinstance(error.__cause__, ResponseError):  # octets that somebody injected
+                raise TLSFailed(str(error)) from error
+            raise
         return (yield from self._replied(self.engine.tls_started(), "EHLO"))
 
     def log_in(self) -> Verb[Response]:

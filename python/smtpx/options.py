@@ -149,7 +149,7 @@ class Options:
         self._context = settings.get("tls")
         self._verify = not settings.get("insecure", False)
         # Whatever the engine of a connection would refuse.
-        ClientEngine(local_name or "localhost", newlines=self.newlines)
+        ClientEngine("localhost" if local_name is None else local_name, newlines=self.newlines)
         if self.target.path and not hasattr(socket, "AF_UNIX"):
             raise ConfigurationError("lmtp+unix: this system has no unix sockets: write lmtp://host:port")
         if self._context is not None and not self._verify:
