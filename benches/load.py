@@ -10,40 +10,38 @@ machine, so the rate is bounded by both.
 from __future__ import annotations
 
 import contextlib
-import json
-import platform
 import subprocess
 import time
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from statistics import median
 
 from benches import peers, plot, publish
+from benches.publish import Bar
 
-ROUNDS = 5
 SESSIONS = 20
+OWN = peers.SMTPX + peers.UVLOOP
 
 
 @dataclass(frozen=True)
 class Load:
-    """What ``smtp-source`` sends, and the most smtpx on uvloop may cost of a peer (None: reported)."""
+    """What ``smtp-source`` sends."""
 
     title: str
     options: tuple[str, ...]
     messages: int
-    bars: dict[str, float | None]
+    bars: tuple[Bar, ...]
 
 
-KEPT_BARS: dict[str, float | None] = {
-    peers.SINK: 1.0,
-    peers.AIOSMTPD: 0.1,
-    peers.AIOSMTPD + peers.UVLOOP: None,
-}
+KEPT_BARS = (
+    Bar(OWN, peers.SINK, most=1.0),
+    Bar(OWN, peers.AIOSMTPD, most=0.1),
+    Bar(OWN, peers.AIOSMTPD + peers.UVLOOP),
+)
 LOADS = (
     Load("4 KiB, kept connections", ("-d", "-l", "4096"), 3000, KEPT_BARS),
-    Load("connection a message", ("-l", "4096"), 2000, {peers.SINK: 1.2}),
-    Load("1 MiB", ("-d", "-l", "1048576"), 100, {peers.SINK: 0.15}),
-    Load("50 recipients", ("-d", "-l", "4096", "-r", "50"), 300, {peers.SINK: 1.3}),
+    Load("connection a message", ("-l", "4096"), 2000, (Bar(OWN, peers.SINK, most=1.2),)),
+    Load("1 MiB", ("-d", "-l", "1048576"), 100, (Bar(OWN, peers.SINK, most=0.15),)),
+    Load("50 recipients", ("-d", "-l", "4096", "-r", "50"), 300, (Bar(OWN, peers.SINK, most=1.3),)),
 )
 
 
@@ -84,29 +82,21 @@ def measure(load: Load, names: list[str], rounds: int, share: float) -> dict[str
         servers = [stack.enter_context(peers.running(name)) for name in names]
         for server in servers:
             send(server, load, SESSIONS * 2)  # imports done, specialised bytecode, warm allocator
-        for number in range(rounds):
-            turn = number % len(servers)
-            for server in servers[turn:] + servers[:turn]:
-                cpu_us, rate = send(server, load, messages)
-                samples[server.name].cpu_us.append(cpu_us)
-                samples[server.name].rate.append(rate)
+        for server in publish.turns(servers, rounds):
+            cpu_us, rate = send(server, load, messages)
+            samples[server.name].cpu_us.append(cpu_us)
+            samples[server.name].rate.append(rate)
         for server in servers:
             samples[server.name].peak_kib = server.peak_kib()
     return samples
 
 
-def medians(samples: dict[str, Sample]) -> dict[str, float]:
-    """Return each server's CPU microseconds a message."""
-    return {name: median(sample.cpu_us) for name, sample in samples.items()}
-
-
-def summary(results: Results) -> str:
-    """Format the CPU microseconds a message, a line a server."""
-    lines = ["| server | " + " | ".join(results) + " |", "|---|" + "--:|" * len(results)]
-    for name in next(iter(results.values())):
-        cells = [f"{medians(samples)[name]:,.0f}" for samples in results.values()]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+def medians(results: Results) -> publish.Figures:
+    """Return the CPU microseconds a message."""
+    return {
+        load: {name: median(sample.cpu_us) for name, sample in samples.items()}
+        for load, samples in results.items()
+    }
 
 
 def details(results: Results) -> str:
@@ -130,49 +120,26 @@ def details(results: Results) -> str:
     return "\n".join(lines)
 
 
-def verdicts(results: Results) -> str:
-    """Format the bars: the median of smtpx on uvloop over the peer's, and the most it may be."""
-    lines = [f"| load | {peers.SMTPX}{peers.UVLOOP} against | CPU ratio | bar | |", "|---|---|--:|--:|---|"]
-    for load in LOADS:
-        samples = results[load.title]
-        own = samples.get(peers.SMTPX + peers.UVLOOP)
-        for name, bar in load.bars.items():
-            if own is not None and name in samples:
-                ratio = median(own.cpu_us) / median(samples[name].cpu_us)
-                judged = publish.verdict(
-                    None if bar is None else f"<= {bar}", met=bar is None or ratio <= bar
-                )
-                lines.append(f"| {load.title} | {name} | {ratio:.3f} {judged}")
-    return "\n".join(lines)
-
-
 def main() -> None:
-    parser = publish.options("load", "Server CPU a message, by load.")
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument(
-        "--only", action="append", choices=peers.NAMES, help="only these servers; nothing written"
-    )
-    arguments = parser.parse_args()
+    arguments = publish.options("load", "Server CPU a message, by load.", peers.NAMES).parse_args()
     names = arguments.only or list(peers.NAMES)
     rounds, share = (1, 0.1) if arguments.quick else (arguments.rounds, 1.0)
     results: Results = {}
     for load in LOADS:
         print(f"{load.title} ...", flush=True)
         results[load.title] = measure(load, names, rounds, share)
-    print(summary(results), verdicts(results), details(results), sep="\n\n")
+    figures = medians(results)
+    summary = publish.summary("server", figures)
+    verdicts = publish.verdicts("server", {load.title: load.bars for load in LOADS}, figures)
+    print(summary, verdicts, details(results), sep="\n\n")
     if arguments.quick or arguments.only:
         return
-    raw = {
-        load: {name: asdict(sample) for name, sample in samples.items()} for load, samples in results.items()
-    }
-    machine = {"python": platform.python_version(), "kernel": platform.release(), "cpu": publish.cpu_model()}
-    Path(publish.DOCS / "load.json").write_text(
-        json.dumps({"machine": machine, "loads": raw}, indent=1) + "\n"
-    )
-    plot.draw({load: medians(samples) for load, samples in results.items()}, publish.DOCS / "load.svg")
+    samples = {load: {name: asdict(sample) for name, sample in of.items()} for load, of in results.items()}
+    publish.raw("load", loads=samples)
+    plot.draw("Server CPU a message, microseconds", figures, publish.DOCS / "load.svg")
     conditions = f"CPU microseconds a message: medians of {rounds} rounds; {publish.conditions()}."
-    publish.section("load", f"{summary(results)}\n\n{conditions}")
-    publish.section("load-details", f"{verdicts(results)}\n\n{details(results)}")
+    publish.section("load", f"{summary}\n\n{conditions}")
+    publish.section("load-details", f"{verdicts}\n\n{details(results)}")
 
 
 if __name__ == "__main__":

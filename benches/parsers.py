@@ -18,8 +18,6 @@ import pytest
 
 from benches import publish
 
-ROUNDS = 5
-
 Rounds = dict[str, dict[str, list[float]]]
 
 
@@ -66,7 +64,7 @@ def table(medians: Rounds, bars: dict[str, float | None]) -> str:
 
 def main() -> None:
     quick = publish.options("parsers", "Native against reference.").parse_args().quick
-    text = table(*(run(1, 0.05) if quick else run(ROUNDS, 0.3)))
+    text = table(*(run(1, 0.05) if quick else run(publish.ROUNDS, 0.3)))
     print(text)
     if not quick:
         publish.section("parsers", f"{text}\n\nMicroseconds a call, medians; {publish.conditions()}.")

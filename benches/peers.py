@@ -14,13 +14,13 @@ import socket
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benches import process
+from benches.publish import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
 
     from smtpx import MailTx
 
@@ -56,27 +56,44 @@ class Peer:
 @contextlib.contextmanager
 def running(name: str, *options: str) -> Iterator[Peer]:
     """Start a server, wait until it listens, stop it on the way out."""
-    if name == SINK:
-        port = free_port()
-        command = [sink_path(), *(["-u", "nobody"] if getpass.getuser() == "root" else [])]
-        command += ["-4", "-m", "2000", *options, f"inet:{HOST}:{port}", "1024"]
-    else:
-        port = 0
-        command = [sys.executable, "-m", "benches.peers", name, *options]
-    root = Path(__file__).resolve().parent.parent
-    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE) as child:
+    if name != SINK:
+        with listening("benches.peers", name, *options) as (port, pid):
+            yield Peer(name, port, pid)
+        return
+    port = free_port()
+    command = [sink_path(), "-4", "-m", "2000", *(["-u", "nobody"] if getpass.getuser() == "root" else [])]
+    with subprocess.Popen([*command, *options, f"inet:{HOST}:{port}", "1024"]) as child:
         try:
-            if port == 0:
-                assert child.stdout is not None
-                line = child.stdout.readline()
-                if not line:
-                    raise RuntimeError(f"{name} did not start")
-                port = int(line)
-            else:
-                wait_for(port)
+            wait_for(port)
             yield Peer(name, port, child.pid)
         finally:
             child.kill()
+
+
+@contextlib.contextmanager
+def listening(module: str, *arguments: str) -> Iterator[tuple[int, int]]:
+    """Run a module that prints the port it listens on; give the port and the process, which ends here."""
+    command = [sys.executable, "-m", module, *arguments]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as child:
+        try:
+            assert child.stdout is not None
+            line = child.stdout.readline()
+            if not line:
+                raise RuntimeError(f"{' '.join(command)} did not start")
+            yield int(line), child.pid
+        finally:
+            child.kill()
+
+
+def run(name: str, work: Coroutine[Any, Any, None]) -> None:
+    """Run it on the event loop that the name says."""
+    factory = None
+    if name.endswith(UVLOOP):
+        import uvloop
+
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(work)
 
 
 def sink_path() -> str:
@@ -148,22 +165,12 @@ async def _serve_aiosmtpd(_tls: tuple[str, str] | None) -> None:
 
 
 def main(name: str, *tls: str) -> None:
-    servers: dict[str, Callable[[tuple[str, str] | None], Awaitable[None]]] = {
+    servers: dict[str, Callable[[tuple[str, str] | None], Coroutine[Any, Any, None]]] = {
         SMTPX: _serve_smtpx,
         AIOSMTPD: _serve_aiosmtpd,
     }
     serve = servers[name.removesuffix(UVLOOP)]
-    factory = None
-    if name.endswith(UVLOOP):
-        import uvloop
-
-        factory = uvloop.new_event_loop
-
-    async def run() -> None:
-        await serve((tls[0], tls[1]) if tls else None)
-
-    with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(run())
+    run(name, serve((tls[0], tls[1]) if tls else None))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The load as a plot: a panel a load, a bar a server."""
+"""Loads as a plot: a panel a load, a bar a name."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
+
+    from benches.publish import Figures
 
 OURS, THEIRS = "#c2410c", "#94a3b8"
 
 
-def draw(loads: Mapping[str, Mapping[str, float]], path: Path) -> None:
-    """Write the SVG of each load's servers and their figures; the same figures give the same file."""
+def draw(title: str, loads: Figures, path: Path) -> None:
+    """Write the SVG of four loads; the same figures give the same file."""
     mpl.rcParams.update(
         {"svg.hashsalt": "smtpx", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 10}
     )
     figure = Figure(figsize=(10, 6), layout="constrained")
-    figure.suptitle("Server CPU a message, microseconds (shorter is better)")
+    figure.suptitle(f"{title} (shorter is better)")
     for axes, (load, figures) in zip(figure.subplots(2, 2).flat, loads.items(), strict=True):
         names = list(figures)[::-1]
         values = [figures[name] for name in names]
