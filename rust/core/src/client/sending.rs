@@ -97,6 +97,11 @@ impl Client {
             }
             Act::Content => return self.start_content(),
             Act::Settle => match transaction.stage {
+                Stage::Sent if reply.code() < 300 && self.content_unsent => {
+                    // In one read with what asked for the content, which has not left: nobody can have accepted it.
+                    transaction.stage = Stage::Content;
+                    return Err(self.fail(ErrorKind::OddReply));
+                }
                 Stage::Content if reply.code() < 300 => return Err(self.fail(ErrorKind::OddReply)),
                 Stage::Content => {
                     // Refused before its end: only that could end it, so the connection goes.
@@ -215,6 +220,7 @@ impl Client {
         } else {
             self.output.extend_from_slice(&whole);
         }
+        self.content_unsent = true;
         self.content_given(true);
         None
     }

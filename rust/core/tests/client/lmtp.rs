@@ -29,7 +29,8 @@ fn chunks_wait_for_the_recipients_for_their_replies_are_counted() {
 fn the_connection_lost_between_the_replies_leaves_the_rest_unknown() {
     let mut peer = Peer::greeted_lmtp(PIPELINING);
     peer.mail(&THREE, Some("hi\r\n"));
-    peer.hear("250 ok\r\n250 ok\r\n550 who?\r\n250 ok\r\n354 go\r\n250 kept\r\n");
+    peer.hear("250 ok\r\n250 ok\r\n550 who?\r\n250 ok\r\n354 go\r\n");
+    peer.hear("250 kept\r\n");
     assert_eq!(peer.lost().as_deref(), Some("Accepted:250 Permanent:550 Unknown:-"));
 }
 
@@ -37,7 +38,8 @@ fn the_connection_lost_between_the_replies_leaves_the_rest_unknown() {
 fn a_farewell_between_the_replies_is_the_answer_for_the_rest() {
     let mut peer = Peer::greeted_lmtp(PIPELINING);
     peer.mail(&THREE, Some("hi\r\n"));
-    peer.hear("250 ok\r\n250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n250 kept\r\n");
+    peer.hear("250 ok\r\n250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n");
+    peer.hear("250 kept\r\n");
     assert_eq!(peer.hear("421 bye\r\n"), "done Accepted:250 Temporary:421 Temporary:421");
 }
 
@@ -83,4 +85,12 @@ fn a_refusal_inside_the_content_is_of_one_recipient() {
     peer.give("half", false);
     assert_eq!(peer.hear("552 too large\r\n"), "done Permanent:552 Temporary:-");
     assert!(peer.client.closed());
+}
+
+#[test]
+fn a_reply_in_one_read_with_354_accepts_nothing_for_the_content_has_not_left() {
+    let mut peer = Peer::greeted_lmtp(PIPELINING);
+    peer.mail(&["b@y.example"], Some("hi\r\n"));
+    assert_eq!(peer.hear("250 ok\r\n250 ok\r\n354 go\r\n250 kept\r\n"), "error OddReply");
+    assert_eq!(peer.lost().as_deref(), Some("Temporary:-"));
 }
