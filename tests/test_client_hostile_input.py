@@ -104,7 +104,9 @@ NO_ADDRESSES = ["", "joe@c.example>", "<joe@c.example>", "a b@c.example"]
 
 
 @pytest.mark.parametrize("address", NO_ADDRESSES, ids=repr)
-def test_h84_an_address_that_ends_its_path_early_is_refused(client: Clients, scripted: Scripted, address: str) -> None:
+def test_h84_an_address_that_ends_its_path_early_is_refused(
+    client: Clients, scripted: Scripted, address: str
+) -> None:
     server = scripted(polite())
     with client(server.url()) as session, pytest.raises(ValueError, match=r"."):
         session.mail_tx(mail(JOE, address))
