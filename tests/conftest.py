@@ -136,9 +136,13 @@ def _loops() -> list[Any]:
 def run(request: pytest.FixtureRequest) -> Run:
     """Run a coroutine on asyncio's own loop, and again on uvloop."""
 
+    async def bounded(main: Coroutine[Any, Any, None]) -> None:
+        async with asyncio.timeout(60):  # wait_for would have a task of its own, up to 3.11
+            await main
+
     def run_on_loop(main: Coroutine[Any, Any, None]) -> None:
         with asyncio.Runner(loop_factory=request.param) as runner:
-            runner.run(asyncio.wait_for(main, 60))
+            runner.run(bounded(main))
 
     return run_on_loop
 
