@@ -7,7 +7,6 @@ import contextlib
 import functools
 import os
 import pwd
-import signal
 import socketserver
 import subprocess
 import tempfile
@@ -103,6 +102,8 @@ virtual unix - n n - - virtual
 anvil unix - - n - 1 anvil
 postlog unix-dgram n - n - 1 postlogd
 """
+# A group of its own, which master(8) ends with itself.
+_GUARD = 'setsid "$@" 2>/dev/null & read _; kill $!; wait'
 _QUEUES = "active bounce corrupt defer deferred flush hold incoming maildrop pid private public saved trace"
 
 
@@ -155,16 +156,18 @@ class Postfix:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        command = [f"{daemon_directory()}/master", "-c", str(self.root), "-d"]
-        # A group of its own, which master(8) ends with itself.
-        with subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL) as master:
+        master = [f"{daemon_directory()}/master", "-c", str(self.root), "-d"]
+        # The pipe closes with this process, however that ends.
+        with subprocess.Popen(["sh", "-c", _GUARD, "sh", *master], stdin=subprocess.PIPE) as guard:
+            assert guard.stdin is not None
             try:
                 wait_for(self.smtp)
+                group = int((self.root / "queue" / "pid" / "master.pid").read_text())
                 yield
             finally:
-                master.send_signal(signal.SIGTERM)
-                master.wait(PATIENCE)
-                poll(lambda: not members(master.pid), "processes of postfix are left")
+                guard.stdin.close()
+                guard.wait(PATIENCE)
+            poll(lambda: not members(group), "processes of postfix are left")
 
     def take(self, address: str) -> Delivered:
         """Wait for a message to the address, and take it out of the mailbox."""
