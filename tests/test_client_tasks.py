@@ -183,11 +183,11 @@ def test_the_end_of_an_idle_connection_is_noticed(run: Run, scripted: Scripted) 
     async def main() -> None:
         told = asyncio.Event()
 
-        def watch(_: str, line: str) -> None:
+        def trace(_: str, line: str) -> None:
             if "421" in line:
                 told.set()
 
-        client = Client(server.url(), timeout=PATIENCE, trace=watch)
+        client = Client(server.url(), timeout=PATIENCE, trace=trace)
         await client.connect()
         await client.noop()
         go.set()
