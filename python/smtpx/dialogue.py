@@ -80,7 +80,7 @@ Verb: TypeAlias = "Generator[Request, Any, _T]"
 
 AT_ONCE: Final = 64 << 10  # octets of content that go to the engine whole, in one group with the envelope
 _INITIAL: Final = 9000  # octets of an initial response; more do not fit into AUTH's line (RFC 4954 4)
-_PIECE: Final = 256 << 10  # octets of larger content between two looks at what the server says
+_PIECE: Final = 64 << 10  # octets of larger content at once; more would have the allocator map each anew
 
 
 class Dialogue:
