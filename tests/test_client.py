@@ -556,7 +556,7 @@ def test_large_content_is_not_copied_as_a_whole(
     script = [*ehlo(*keywords), expect("MAIL"), say(b"250 ok\r\n"), expect("RCPT"), say(b"250 ok\r\n")]
     if not keywords:
         script += [expect("DATA"), say(b"354 go\r\n")]
-    replies = -(-len(content) // (256 << 10)) if keywords else 1
+    replies = -(-len(content) // smtpx.dialogue._PIECE) if keywords else 1
     server = scripted([*script, swallow(len(content)), say(b"250 taken\r\n" * replies), half_close()])
     with client(server.url()) as session:
         gc.collect()

@@ -36,7 +36,7 @@ __all__ = ["SyncLink"]
 
 _T = TypeVar("_T")
 
-_READ = 64 << 10  # octets a read; replies are short
+_READ = 8 << 10  # octets a read; replies are short
 _CLOSING = 5.0  # seconds that a goodbye may take; all is said and done by then
 
 
@@ -49,13 +49,24 @@ class SyncLink:
 
     """
 
-    __slots__ = ("_due", "_engine", "_event", "_heard", "_options", "_socket", "dialogue", "welcome")
+    __slots__ = (
+        "_due",
+        "_engine",
+        "_event",
+        "_heard",
+        "_options",
+        "_plain",
+        "_poll",
+        "_socket",
+        "dialogue",
+        "welcome",
+    )
 
     welcome: Response
 
     def __init__(self, options: Options, sock: socket.socket) -> None:
         self._options = options
-        self._socket = sock
+        self._take_over(sock)
         self._event: Event | None = None
         self._due, self._heard = math.inf, 0.0
         self._be_patient()
@@ -91,7 +102,7 @@ class SyncLink:
             self._due = self._heard + total
             self._be_patient()
         try:
-            if self._engine.idle:
+            if self._engine.idle and self._ready():
                 self._look_up()
             request = next(verb)
             while True:
@@ -113,11 +124,10 @@ class SyncLink:
 
     def _look_up(self) -> None:
         """Read what came while nobody waited: a farewell, or what would pass for the next reply."""
-        if self._ready():
-            try:
-                self._hear()
-            except ClientError:
-                self._engine.lost()
+        try:
+            self._hear()
+        except ClientError:
+            self._engine.lost()
 
     def _exchange(self, octets: bytes) -> Event:
         """Write, and read until an event comes of it."""
@@ -148,6 +158,14 @@ class SyncLink:
         return None
 
     # -- octets
+
+    def _take_over(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._plain = os.name == "posix" and not isinstance(sock, ssl.SSLSocket)
+        self._poll = None
+        if hasattr(select, "poll"):  # select() knows no descriptor over 1,023
+            self._poll = select.poll()
+            self._poll.register(sock, select.POLLIN)
 
     def _write(self, octets: bytes) -> None:
         sent = 0
@@ -258,10 +276,6 @@ class SyncLink:
 
     # -- the clock
 
-    @property
-    def _plain(self) -> bool:
-        return os.name == "posix" and not isinstance(self._socket, ssl.SSLSocket)
-
     def _be_patient(self, seconds: float = math.inf) -> None:
         """Have each read wait for so long at most, and no longer than every state of the engine allows.
 
@@ -286,19 +300,24 @@ class SyncLink:
 
     def _ready(self, *, writing: bool = False, seconds: float = 0) -> bool:
         """Wait until octets can be read or, with `writing`, be written; an hour at most."""
-        sock, seconds = self._socket, max(0, min(seconds, 3600))
-        if isinstance(sock, ssl.SSLSocket) and sock.pending():
+        sock = self._socket
+        if not self._plain and isinstance(sock, ssl.SSLSocket) and sock.pending():
             return True
-        if not hasattr(select, "poll"):
+        seconds = max(0, min(seconds, 3600))
+        if self._poll is None:
             return any(select.select([sock], [sock] if writing else [], [], seconds))
-        poll = select.poll()  # select() knows no descriptor over 1,023
-        poll.register(sock, select.POLLIN | (select.POLLOUT if writing else 0))
-        return bool(poll.poll(seconds * 1000))
+        if not writing:
+            return bool(self._poll.poll(seconds * 1000))
+        self._poll.modify(sock, select.POLLIN | select.POLLOUT)
+        try:
+            return bool(self._poll.poll(seconds * 1000))
+        finally:
+            self._poll.modify(sock, select.POLLIN)
 
     # -- TLS
 
     def _shake_hands(self) -> None:
-        self._socket = _secured(self._options, self._socket)
+        self._take_over(_secured(self._options, self._socket))
         self._be_patient()
         self._note_certificate()
 
