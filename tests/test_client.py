@@ -669,6 +669,20 @@ def test_a_trace_that_raises_ends_the_verb(client: Clients, scripted: Scripted) 
     session.close()
 
 
+def test_a_trace_that_raises_on_a_reply_ends_the_verb(client: Clients, scripted: Scripted) -> None:
+    def trace(way: str, line: str) -> None:
+        if line == "250 2.0.0 ok":
+            raise ZeroDivisionError
+
+    server = scripted(polite())
+    session = client(server.url(), trace=trace, timeout=PATIENCE)
+    session.connect()
+    with pytest.raises((ZeroDivisionError, ConnectionLost)):  # on a loop it breaks the connection
+        session.noop()
+    assert not session.connected
+    session.close()
+
+
 def test_a_trace_that_stops_an_iteration_ends_no_verb_well(client: Clients, scripted: Scripted) -> None:
     def trace(way: str, line: str) -> None:
         if "NOOP" in line:

@@ -209,7 +209,7 @@ class Link(asyncio.Protocol):
             verb.close()
             self._verb = self._waiter = None
             self.rested = self._loop.time()
-            if not self._engine.idle or self._lost is not None:
+            if not self._engine.idle or self._lost is not None or self._event is not None:
                 self.abort()
 
     def _exchange(self, octets: bytes) -> asyncio.Future[Any]:

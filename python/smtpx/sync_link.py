@@ -119,7 +119,7 @@ class SyncLink:
             return value
         finally:
             verb.close()
-            if not self._engine.idle:
+            if not self._engine.idle or self._event is not None:  # what nobody took, the next verb would
                 self.close()
 
     def _look_up(self) -> None:
