@@ -212,13 +212,16 @@ def test_a_session_whose_reply_is_late_takes_no_other_command(client: Clients, s
     assert b"VRFY" not in server.received[0]
 
 
+@pytest.mark.parametrize("timeout", [smtpx.Timeouts(total=SOON), SOON], ids=["total", "each wait"])
 @pytest.mark.parametrize("step", ["banner", "ehlo", "mail", "done"])
-def test_a_reply_that_never_ends_is_given_up(client: Clients, scripted: Scripted, step: str) -> None:
+def test_a_reply_that_never_ends_is_given_up(
+    client: Clients, scripted: Scripted, step: str, timeout: smtpx.Timeouts | float
+) -> None:
     line = b"220-x\r\n" if step == "banner" else b"250-x\r\n"
     server = scripted(polite(**{step: nag(line)}))
     with (
         pytest.raises(ReplyTimeout),
-        client(server.url(), timeout=smtpx.Timeouts(total=SOON)) as session,
+        client(server.url(), timeout=timeout) as session,
     ):
         session.mail_tx(mail())
 

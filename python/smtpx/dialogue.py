@@ -9,6 +9,7 @@ into the verb.
 from __future__ import annotations
 
 import email.message
+import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from smtpx.mail import MailTx
     from smtpx.options import Options, Token
 
-__all__ = ["SHAKE_HANDS", "Call", "Dialogue", "Event", "Push", "Read", "Request", "Verb"]
+__all__ = ["SHAKE_HANDS", "Call", "Dialogue", "Event", "Push", "Read", "Request", "Verb", "returned"]
 
 _T = TypeVar("_T")
 
@@ -374,6 +375,19 @@ class Dialogue:
                 return _sent(event)
             piece = following
         return _sent((yield b""))
+
+
+def returned(verb: Verb[_T], stop: StopIteration) -> _T:
+    """Return what a verb ended with.
+
+    Raises:
+        RuntimeError: it did not end: a token function, or a trace, raised StopIteration by itself.
+
+    """
+    if inspect.getgeneratorstate(verb) != inspect.GEN_CLOSED:
+        raise RuntimeError("a function of the user's raised StopIteration") from stop
+    value: _T = stop.value
+    return value
 
 
 def _sliced(data: bytes) -> Iterator[bytes]:

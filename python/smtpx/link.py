@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import aiohappyeyeballs
 
-from smtpx.dialogue import SHAKE_HANDS, Call, Dialogue, Event, Push, Read
+from smtpx.dialogue import SHAKE_HANDS, Call, Dialogue, Event, Push, Read, returned
 from smtpx.errors import ClientError, ConnectionLost, ReplyTimeout, ResponseError, TLSFailed
 from smtpx.target import TLSMode
 from smtpx.tls import handshake_failed
@@ -53,6 +53,7 @@ class Link(asyncio.Protocol):
         "_lost",
         "_options",
         "_paused",
+        "_replies",
         "_room",
         "_timer",
         "_transport",
@@ -80,6 +81,7 @@ class Link(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._began = self._heard = self.rested = loop.time()
         self._paused = False
+        self._replies = 0
         self.messages = 0
 
     @classmethod
@@ -134,13 +136,16 @@ class Link(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Feed the engine: the hot path."""
-        self._heard = self._loop.time()
         engine = self._engine
         try:
             event, output = engine.receive_data(data)
         except ResponseError as error:
             self._fail(ConnectionLost(f"the server broke the protocol: {error}"), error)
             return
+        # A server that lets octets drip, and completes no reply, gets no more time for each of them.
+        if engine.replies != self._replies:
+            self._replies = engine.replies
+            self._heard = self._loop.time()
         if output:
             self._transport.write(output)
         if self._options.trace is not None:
@@ -201,10 +206,7 @@ class Link(asyncio.Protocol):
                 else:
                     request = verb.send(answer)
         except StopIteration as stop:
-            if inspect.getgeneratorstate(verb) != inspect.GEN_CLOSED:
-                raise RuntimeError("a function of the user's raised StopIteration") from stop
-            value: _T = stop.value
-            return value
+            return returned(verb, stop)
         finally:
             verb.close()
             self._verb = self._waiter = None

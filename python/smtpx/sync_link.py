@@ -16,7 +16,7 @@ import struct
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from smtpx.dialogue import Call, Dialogue, Push, Read
+from smtpx.dialogue import Call, Dialogue, Push, Read, returned
 from smtpx.errors import (
     ClientError,
     ConfigurationError,
@@ -57,6 +57,7 @@ class SyncLink:
         "_options",
         "_plain",
         "_poll",
+        "_replies",
         "_socket",
         "dialogue",
         "welcome",
@@ -68,6 +69,7 @@ class SyncLink:
         self._options = options
         self._take_over(sock)
         self._event: Event | None = None
+        self._replies = 0
         self._due, self._heard = math.inf, 0.0
         self._be_patient()
         self.dialogue = Dialogue(options, sock.getsockname())
@@ -113,10 +115,7 @@ class SyncLink:
                 else:
                     request = verb.send(answer)
         except StopIteration as stop:
-            if inspect.getgeneratorstate(verb) != inspect.GEN_CLOSED:
-                raise RuntimeError("a function of the user's raised StopIteration") from stop
-            value: _T = stop.value
-            return value
+            return returned(verb, stop)
         finally:
             verb.close()
             if not self._engine.idle or self._event is not None:  # what nobody took, the next verb would
@@ -261,16 +260,20 @@ class SyncLink:
     def _feed(self, octets: bytes) -> bytes:
         if not octets:
             raise self.dialogue.lost()
-        self._heard = time.monotonic()
+        engine = self._engine
         try:
-            self._event, output = self._engine.receive_data(octets)
+            self._event, output = engine.receive_data(octets)
         except ResponseError as error:
             raise ConnectionLost(f"the server broke the protocol: {error}") from error
+        # A server that lets octets drip, and completes no reply, gets no more time for each of them.
+        if engine.replies != self._replies:
+            self._replies = engine.replies
+            self._heard = time.monotonic()
         if self._options.trace is not None:
             self._tell(self._options.trace)
-        if self._event is None and self._engine.closed:
+        if self._event is None and engine.closed:
             raise self.dialogue.lost()
-        if self._event is None and self._heard >= self._due:
+        if self._event is None and (self._heard >= self._due or (not output and self._left() <= 0)):
             raise self._late()
         return output
 

@@ -316,6 +316,12 @@ impl ClientEngine {
         }
     }
 
+    /// Whole replies so far (int): what a driver's clock goes by, for octets that complete none are no progress.
+    #[getter]
+    fn replies(&self) -> u64 {
+        self.0.replies()
+    }
+
     /// Whether the server offered an extension (bool), by its keyword in upper case.
     #[pyo3(signature = (keyword, /))]
     fn offers(&self, keyword: &str) -> bool {

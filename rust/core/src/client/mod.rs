@@ -116,6 +116,8 @@ pub struct Client {
     tls: bool,
     authenticated: bool,
     transaction: Option<Box<Transaction>>,
+    /// Whole replies so far.
+    replies: u64,
     /// Content was put into the output since the last read began.
     content_unsent: bool,
     farewell: Option<Reply>,
@@ -140,6 +142,7 @@ impl Client {
             tls,
             authenticated: false,
             transaction: None,
+            replies: 0,
             content_unsent: false,
             farewell: None,
             transcript: None,
@@ -175,6 +178,7 @@ impl Client {
                 break;
             }
             self.note_reply(&reply);
+            self.replies += 1;
             event = match event {
                 Some(Event::Handshake) => return Err(self.fail(ErrorKind::InjectedReply)),
                 Some(over) if ends(&over) => {
@@ -320,6 +324,11 @@ impl Client {
             Some(Asked::Chunk) => Waiting::DataBlock,
             Some(_) => Waiting::Command,
         }
+    }
+
+    /// Whole replies so far: octets that complete none are no progress.
+    pub fn replies(&self) -> u64 {
+        self.replies
     }
 
     pub fn offers(&self) -> &Offers {
