@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from types import TracebackType
 
+    from tests.live import Live
+
     Loops = Callable[[], asyncio.AbstractEventLoop]
     Clients = Callable[..., smtpx.SyncClient]
 
-__all__ = ["CONTENT", "LoopThread", "OnLoop", "mail"]
+__all__ = ["CONTENT", "LoopThread", "OnLoop", "mail", "url"]
 
 CONTENT = b"Subject: x\r\n\r\n.hi\r\n"
 
@@ -79,3 +81,7 @@ class OnLoop:
         if not inspect.iscoroutinefunction(attribute):
             return attribute
         return lambda *arguments, **options: self._loop.run(attribute(*arguments, **options))
+
+
+def url(live: Live, host: str = "127.0.0.1", scheme: str = "smtp") -> str:
+    return f"{scheme}://{host}:{live.address[1]}"

@@ -1,0 +1,292 @@
+"""Pool, where connections die or cannot be had, and every message is accounted for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+import smtpx
+from smtpx import (
+    CommandRefused,
+    ConnectionLost,
+    MailTx,
+    Pool,
+    ReplyTimeout,
+)
+from smtpx.errors import ClientError
+
+from tests.clients import CONTENT, mail
+from tests.peer import PATIENCE
+from tests.pooling import numbered
+from tests.recorder import JOE, PASSWORD
+from tests.scripted import close, half_close, hang, reset, say, then, wait
+from tests.sessions import polite
+
+if TYPE_CHECKING:
+    from tests.client import Run
+    from tests.conftest import Scripted
+    from tests.live import Certificate, LiveServers
+    from tests.scripted import Step
+    from tests.sessions import Answer
+
+SOON = 0.1
+
+
+# Connections that die
+
+
+@pytest.mark.parametrize("end", [close(), reset(), half_close()], ids=["close", "reset", "half_close"])
+@pytest.mark.parametrize("farewell", [b"", b"421 4.4.2 idle\r\n"], ids=["silent", "421"])
+def test_a_connection_that_died_while_it_rested_is_replaced(
+    run: Run, scripted: Scripted, end: Step, farewell: bytes
+) -> None:
+    go = threading.Event()
+    leaving = then(say(b"250 taken\r\n"), wait(go), *([say(farewell)] if farewell else []), end)
+    server = scripted(polite(done=leaving), polite())
+
+    async def main() -> None:
+        async with Pool(server.url(), 1, timeout=PATIENCE) as pool:
+            await pool.mail_tx(numbered(1))
+            go.set()
+            assert (await pool.mail_tx(numbered(2))).accepted == [JOE]
+
+    run(main())
+    assert server.contents == [numbered(1).data + b".\r\n", numbered(2).data + b".\r\n"]
+
+
+@pytest.mark.parametrize("answer", [close(), reset(), b"421 4.4.2 idle\r\n"], ids=["close", "reset", "421"])
+@pytest.mark.parametrize("step", ["mail", "rcpt", "data"])
+def test_a_message_that_nobody_has_is_sent_again(
+    run: Run, scripted: Scripted, answer: Step | bytes, step: str
+) -> None:
+    first = {"mail": b"250 ok\r\n", "rcpt": b"250 ok\r\n", "data": b"354 go\r\n"}[step]
+    server = scripted(polite(**{step: [first, answer]}), polite())
+
+    async def main() -> None:
+        async with Pool(server.url(), 1, timeout=PATIENCE) as pool:
+            await pool.mail_tx(numbered(1))
+            assert (await pool.mail_tx(numbered(2))).accepted == [JOE]
+
+    run(main())
+    assert server.contents == [numbered(1).data + b".\r\n", numbered(2).data + b".\r\n"]
+
+
+def test_a_message_that_somebody_may_have_is_not_sent_again(run: Run, scripted: Scripted) -> None:
+    server = scripted(polite(done=[b"250 taken\r\n", close()]), polite())
+
+    async def main() -> None:
+        async with Pool(server.url(), 1, timeout=PATIENCE) as pool:
+            await pool.mail_tx(numbered(1))
+            with pytest.raises(ConnectionLost) as lost:
+                await pool.mail_tx(numbered(2))
+            assert lost.value.result is not None
+            assert lost.value.result.unknown == [JOE]
+            await pool.mail_tx(numbered(3))
+
+    run(main())
+    assert len(server.contents) == 3
+
+
+def test_a_message_of_which_somebody_was_refused_is_not_sent_again(run: Run, scripted: Scripted) -> None:
+    rcpt: list[Answer] = [b"250 ok\r\n", b"550 no\r\n", close()]
+    server = scripted(polite(rcpt=rcpt), polite())
+
+    async def main() -> None:
+        async with Pool(server.url(), 1, timeout=PATIENCE) as pool:
+            await pool.mail_tx(mail())
+            with pytest.raises(ConnectionLost) as lost:
+                await pool.mail_tx(mail("a@c.example", "b@c.example"))
+            assert lost.value.result is not None
+            assert lost.value.result.permanent == ["a@c.example"]
+            assert lost.value.result.retry() == ["b@c.example"]
+            await pool.mail_tx(mail())
+
+    run(main())
+
+
+def test_on_a_new_connection_a_message_is_tried_once(run: Run, scripted: Scripted) -> None:
+    server = scripted(polite(mail=close()))
+
+    async def main() -> None:
+        async with Pool(server.url(), 1, timeout=PATIENCE) as pool:
+            with pytest.raises(ConnectionLost) as lost:
+                await pool.mail_tx(mail())
+        assert lost.value.result is not None
+        assert lost.value.result.retry() == [JOE]
+
+    run(main())
+
+
+def test_a_server_that_is_slow_is_not_asked_again(run: Run, scripted: Scripted) -> None:
+    server = scripted(polite(mail=[b"250 ok\r\n", hang()]))
+
+    async def main() -> None:
+        async with Pool(server.url(), 1, timeout=smtpx.Timeouts(command=SOON)) as pool:
+            await pool.mail_tx(mail())
+            with pytest.raises(ReplyTimeout):
+                await pool.mail_tx(mail())
+
+    run(main())
+
+
+def test_a_message_is_handed_to_a_connection_that_dies_in_the_hand(run: Run, scripted: Scripted) -> None:
+    # The one that waits is given the connection of the other, which the server closes behind its message.
+    server = scripted(polite(done=then(say(b"250 taken\r\n421 bye\r\n"), close())), polite())
+
+    async def main() -> None:
+        async with Pool(server.url(), 1, timeout=PATIENCE) as pool:
+            results = await asyncio.gather(*(pool.mail_tx(numbered(number)) for number in range(2)))
+        assert [result.accepted for result in results] == [[JOE], [JOE]]
+
+    run(main())
+    assert len(server.contents) == 2
+
+
+# Connections that cannot be had
+
+
+def test_each_task_hears_why_there_is_no_connection(run: Run, scripted: Scripted) -> None:
+    server = scripted(*[[say(b"554 5.3.2 no\r\n")]] * 6)
+
+    async def main() -> None:
+        async with Pool(server.url(), 2, timeout=PATIENCE) as pool:
+            sending = (pool.mail_tx(numbered(number)) for number in range(6))
+            failures = await asyncio.gather(*sending, return_exceptions=True)
+        assert {type(failure) for failure in failures} == {CommandRefused}
+        for failure in failures:
+            assert isinstance(failure, CommandRefused)
+            assert failure.result is not None
+            assert failure.result.retry() == [JOE]
+        assert len(set(map(id, failures))) == 6
+
+    run(main())
+
+
+def test_where_one_connection_failed_the_next_task_tries_anew(run: Run, scripted: Scripted) -> None:
+    server = scripted([say(b"421 4.3.2 not yet\r\n")], polite())
+
+    async def main() -> None:
+        async with Pool(server.url(), 1, timeout=PATIENCE) as pool:
+            sending = (pool.mail_tx(numbered(number)) for number in range(4))
+            first, *others = await asyncio.gather(*sending, return_exceptions=True)
+        assert isinstance(first, CommandRefused)
+        assert [other.accepted for other in others if isinstance(other, smtpx.Result)] == [[JOE]] * 3
+
+    run(main())
+
+
+def test_a_wrong_password_is_told(run: Run, live_server: LiveServers, certificate: Certificate) -> None:
+    live = live_server(service="submissions")
+    url = f"smtps://joe%40example.org:{{}}@localhost:{live.address[1]}"
+
+    async def main() -> None:
+        async with Pool(url.format("wrong"), 1, tls=certificate.client, timeout=PATIENCE) as pool:
+            with pytest.raises(smtpx.LoginRefused):
+                await pool.mail_tx(mail())
+        async with Pool(url.format(PASSWORD), 1, tls=certificate.client, timeout=PATIENCE) as pool:
+            assert (await pool.mail_tx(MailTx(JOE, [JOE], CONTENT))).accepted == [JOE]
+
+    run(main())
+
+
+# All at once: a server that breaks connections at random, and every message accounted for
+
+
+class Breaking:
+    """A server that keeps what it takes, and drops connections wherever chance will have it.
+
+    It speaks to one client by lines, and knows no more than it must.
+    """
+
+    def __init__(self, seed: int, keywords: tuple[str, ...], odds: float) -> None:
+        self.chance = random.Random(seed)
+        self.keywords = keywords
+        self.odds = odds
+        self.kept: Counter[int] = Counter()
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            await self.serve(reader, writer)
+        writer.transport.abort()
+
+    def drop(self) -> None:
+        if self.chance.random() < self.odds:
+            raise ConnectionError
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        def answer(line: bytes, content: bytes = b"") -> None:
+            self.drop()
+            if self.chance.random() < self.odds / 2:
+                if content:
+                    self.kept[int(content.split()[1])] -= 1  # to say so is to have thrown it away
+                writer.write(b"421 4.3.2 leaving\r\n")
+                raise ConnectionError
+            writer.write(line + b"\r\n")
+
+        writer.write(b"220 breaking.example\r\n")
+        while line := await reader.readline():
+            self.drop()
+            verb = line.split()[0].upper()
+            if verb == b"EHLO":
+                lines = ["breaking.example", *self.keywords]
+                writer.write(b"".join(b"250-%b\r\n" % each.encode() for each in lines[:-1]))
+                answer(b"250 " + lines[-1].encode())
+            elif verb == b"QUIT":
+                writer.write(b"221 bye\r\n")
+                await writer.drain()
+                return
+            elif verb in {b"MAIL", b"RCPT", b"RSET"}:
+                answer(b"250 ok")
+            elif verb == b"DATA":
+                answer(b"354 go")
+                content = b""
+                while not content.endswith(b"\r\n.\r\n"):
+                    content += await reader.readuntil(b"\r\n")
+                self.drop()
+                self.kept[int(content.split()[1])] += 1
+                answer(b"250 taken", content)
+            elif verb == b"BDAT":
+                content = await reader.readexactly(int(line.split()[1]))
+                self.drop()
+                self.kept[int(content.split()[1])] += 1
+                answer(b"250 taken", content)
+            await writer.drain()
+
+
+@pytest.mark.parametrize("keywords", [(), ("PIPELINING",), ("PIPELINING", "CHUNKING")], ids="+".join)
+@pytest.mark.parametrize("odds", [0.005, 0.1])
+@pytest.mark.parametrize("seed", range(3))
+def test_every_message_is_accounted_for(run: Run, keywords: tuple[str, ...], odds: float, seed: int) -> None:
+    count = 400
+    outcomes: dict[int, str] = {}
+
+    async def send(pool: Pool, number: int) -> None:
+        try:
+            result = await pool.mail_tx(numbered(number))
+        except ClientError as error:
+            outcomes[number] = error.result[JOE].outcome.value if error.result else "not told"
+        else:
+            outcomes[number] = result[JOE].outcome.value
+
+    breaking = Breaking(seed, keywords, odds)
+
+    async def main() -> None:
+        server = await asyncio.start_server(breaking, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with server, Pool(f"smtp://127.0.0.1:{port}", 5, max_messages=20, timeout=PATIENCE) as pool:
+            await asyncio.gather(*(send(pool, number) for number in range(count)))
+            assert pool._open == len(pool._resting)
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        if others:
+            await asyncio.wait(others)
+
+    run(main())
+    assert sorted(outcomes) == list(range(count))
+    kept_by_outcome = {"accepted": {1}, "temporary": {0}, "unknown": {0, 1}}
+    for number, outcome in outcomes.items():
+        assert breaking.kept[number] in kept_by_outcome[outcome], (number, outcome)
