@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     Loops = Callable[[], asyncio.AbstractEventLoop]
     Clients = Callable[..., smtpx.SyncClient]
 
-__all__ = ["CONTENT", "LoopThread", "OnLoop", "mail", "url"]
+__all__ = ["CONTENT", "LARGE", "LoopThread", "OnLoop", "mail", "url"]
 
 CONTENT = b"Subject: x\r\n\r\n.hi\r\n"
+LARGE = b"Subject: x\r\n\r\n" + (b"x" * 70 + b"\r\n") * 100_000
+"""7 MB: more than all buffers between the two."""
 
 
 def mail(*recipients: str, data: bytes = CONTENT) -> smtpx.MailTx:

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 SOON = 0.2
 """Seconds of a deadline that is to be missed."""
-LARGE = b"Subject: x\r\n\r\n" + (b"x" * 70 + b"\r\n") * 100_000  # 7 MB: more than all buffers between the two
 
 
 class Guestbook(Recorder):

@@ -11,7 +11,7 @@ import smtpx
 from smtpx import Outcome
 from smtpx.errors import ClientError, CommandRefused, MessageRefused
 
-from tests.clients import CONTENT, mail
+from tests.clients import CONTENT, LARGE, mail
 from tests.peer import PATIENCE
 from tests.scripted import (
     Step,
@@ -277,10 +277,6 @@ def test_a_reply_ahead_of_the_content_accepts_nothing(client: Clients, scripted:
         session.mail_tx(mail())
     assert failed.value.result is not None
     assert failed.value.result.accepted == []
-
-
-LARGE = b"Subject: x\r\n\r\n" + b"x" * 70 + b"\r\n"
-LARGE += LARGE[14:] * 100_000  # 7 MB: more than all buffers between the two
 
 
 def test_a_refusal_within_the_content_is_told(client: Clients, scripted: Scripted) -> None:

@@ -11,7 +11,7 @@ import smtpx
 from smtpx import Outcome
 from smtpx.errors import ClientError, ConnectionLost, MessageRefused, ReplyTimeout
 
-from tests.clients import CONTENT, mail
+from tests.clients import CONTENT, LARGE, mail
 from tests.peer import PATIENCE
 from tests.scripted import (
     Step,
@@ -83,9 +83,6 @@ def test_a_connection_that_ends_before_the_content_is_temporary(
         session.mail_tx(mail(JOE, BOB))
     result = result_of(lost.value)
     assert result.temporary == result.retry() == [JOE, BOB]
-
-
-LARGE = b"Subject: x\r\n\r\n" + (b"x" * 70 + b"\r\n") * 100_000
 
 
 @each_end
@@ -292,8 +289,9 @@ _OK = {"mail": b"250 ok\r\n", "rcpt": b"250 ok\r\n", "data": b"354 go\r\n", "don
 
 @pytest.mark.parametrize("step", ["mail", "content", "done"])
 def test_a_cancelled_message_closes_the_connection(run: Run, scripted: Scripted, step: str) -> None:
-    there = threading.Event()
-    stall = then(signal(there), hang())
+    there, cancelled = threading.Event(), threading.Event()
+    # Until then nothing is read, or the content might all be there.
+    stall = then(signal(there), wait(cancelled), hang())
     answers = {"data": then(say(b"354 go\r\n"), take(10), stall)} if step == "content" else {step: stall}
     server = scripted(polite(**answers))
 
@@ -304,6 +302,7 @@ def test_a_cancelled_message_closes_the_connection(run: Run, scripted: Scripted,
             sending.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await sending
+            cancelled.set()
             with pytest.raises(ClientError):
                 await client.noop()
 

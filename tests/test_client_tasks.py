@@ -10,7 +10,7 @@ import pytest
 import smtpx
 from smtpx import Client, ConnectionLost
 
-from tests.clients import mail
+from tests.clients import LARGE, mail
 from tests.peer import PATIENCE
 from tests.recorder import JOE, Gated
 from tests.scripted import hang, say, signal, take, then, wait
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from tests.live import LiveServers
     from tests.scripted import Step
 
-LARGE = b"Subject: x\r\n\r\n" + (b"x" * 70 + b"\r\n") * 100_000
 STEPS = ["banner", "ehlo", "mail", "rcpt", "data", "content", "bdat", "done", "rset", "noop", "quit"]
 
 
@@ -61,8 +60,9 @@ async def settled() -> None:
 def test_cancelled_at_any_step_the_connection_is_closed_and_the_next_one_works(
     run: Run, scripted: Scripted, step: str
 ) -> None:
-    there = threading.Event()
-    server = scripted(stalled(step, then(signal(there), hang())), polite())
+    there, cancelled = threading.Event(), threading.Event()
+    # Until then nothing is read, or the content might all be there.
+    server = scripted(stalled(step, then(signal(there), wait(cancelled), hang())), polite())
 
     async def main() -> None:
         client = Client(server.url(), timeout=PATIENCE)
@@ -71,6 +71,7 @@ def test_cancelled_at_any_step_the_connection_is_closed_and_the_next_one_works(
         verb.cancel()
         with pytest.raises(asyncio.CancelledError):
             await verb
+        cancelled.set()
         assert not client.connected
         await client.connect()
         assert (await client.mail_tx(mail())).accepted == [JOE]

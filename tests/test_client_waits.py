@@ -14,7 +14,7 @@ import smtpx
 from smtpx import ConnectionLost, ReplyTimeout, Timeouts
 from smtpx.errors import ClientError, MessageRefused
 
-from tests.clients import CONTENT, mail, url
+from tests.clients import CONTENT, LARGE, mail, url
 from tests.peer import PATIENCE
 from tests.recorder import JOE
 from tests.scripted import Step, close, expect, half_close, hang, reset, say, signal, take, then, wait
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 SOON = 0.2
 """Seconds of a deadline that is to be missed."""
-LARGE = b"Subject: x\r\n\r\n" + (b"x" * 70 + b"\r\n") * 100_000  # 7 MB: more than all buffers between the two
 
 
 # Times
