@@ -231,6 +231,7 @@ LAYERS = [
     "smtpx.sasl",
     "smtpx.extension",
     "smtpx.folding",
+    "smtpx.delivery",
     "smtpx.addresses",
     "smtpx.headers",
     "smtpx.mime",

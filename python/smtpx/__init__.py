@@ -28,6 +28,7 @@ from smtpx._core import (
     parse_response,
 )
 from smtpx.client import Client
+from smtpx.delivery import Delivery, State, Transport
 from smtpx.dsn_options import DSN
 from smtpx.environment import Account, DKIMOptions, Domain, Environment, Mailbox
 from smtpx.errors import (
@@ -69,7 +70,7 @@ from smtpx.sasl import Mechanism
 from smtpx.server import Server
 from smtpx.session import Session
 from smtpx.status import CommandKind, Status
-from smtpx.storage import LocalStorage, Storage
+from smtpx.storage import LocalStorage, QueueStorage, Storage
 from smtpx.sync import SyncServer
 from smtpx.sync_client import SyncClient
 
@@ -92,6 +93,7 @@ __all__ = [
     "ConnectionLost",
     "ContentEvent",
     "DKIMOptions",
+    "Delivery",
     "Domain",
     "EngineConfig",
     "EngineError",
@@ -117,6 +119,7 @@ __all__ = [
     "NotOffered",
     "Outcome",
     "Pool",
+    "QueueStorage",
     "RecipientResult",
     "ReplyEvent",
     "ReplyTimeout",
@@ -130,6 +133,7 @@ __all__ = [
     "ServerEngine",
     "ServerInfo",
     "Session",
+    "State",
     "Status",
     "Storage",
     "StorageError",
@@ -140,6 +144,7 @@ __all__ = [
     "SyntaxRefused",
     "TLSFailed",
     "Timeouts",
+    "Transport",
     "__version__",
     "decode_xtext",
     "dot_stuff",

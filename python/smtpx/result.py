@@ -18,10 +18,20 @@ __all__ = ["RecipientResult", "Result"]
 
 @dataclass(frozen=True, slots=True)
 class RecipientResult:
-    """The outcome for one recipient, and the reply that told it (None where there was none)."""
+    """The outcome for one recipient, and the reply that told it (None where there was none).
+
+    Attributes:
+        outcome: what became of it.
+        response: the reply, or None.
+        remote: the host that gave it, "" where that is this one, or not told.
+        reports: whether that host, by offering DSN, took over to report on the delivery (RFC 3461 5.2).
+
+    """
 
     outcome: Outcome
     response: Response | None = None
+    remote: str = ""
+    reports: bool = False
 
 
 class Result(Mapping[str, RecipientResult]):

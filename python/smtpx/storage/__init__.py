@@ -1,6 +1,6 @@
 """Where messages are kept."""
 
-from smtpx.storage.base import Reserving, Storage
+from smtpx.storage.base import QueueStorage, Reserving, Storage
 from smtpx.storage.local import LocalStorage
 
-__all__ = ["LocalStorage", "Reserving", "Storage"]
+__all__ = ["LocalStorage", "QueueStorage", "Reserving", "Storage"]

@@ -4,12 +4,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+    from datetime import datetime, timedelta
+
+    from smtpx.delivery import Delivery, State
     from smtpx.mail import MailTx
 
-__all__ = ["Reserving", "Storage"]
+__all__ = ["Audit", "QueueStats", "QueueStorage", "Reserving", "Storage"]
 
 
 class Storage(Protocol):
@@ -81,4 +86,125 @@ class Reserving(Protocol):
 
     def has_room(self, octets: int = 0) -> bool:
         """Tell whether a message of so many octets leaves the reserve untouched; does not block."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStats:
+    """A queue at a glance.
+
+    Attributes:
+        recipients: how many there are in each state.
+        messages: how many messages have a recipient that is queued or held.
+        octets: their contents together.
+        due: how many recipients could be tried now.
+        oldest: when the oldest of those messages was received; None without one.
+        destinations: the destinations with the most queued recipients, and how many.
+
+    """
+
+    recipients: Mapping[State, int]
+    messages: int
+    octets: int
+    due: int
+    oldest: datetime | None
+    destinations: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """The ledger of a queue: each recipient of each message that was saved is in exactly one state.
+
+    Attributes:
+        messages: how many messages were looked at: all that wait, and the others while they are kept.
+        recipients: how many recipients there are in each state.
+        faults: one line for each thing that is not as it must be, which names the message.
+
+    """
+
+    messages: int
+    recipients: Mapping[State, int]
+    faults: Sequence[str]
+
+
+@runtime_checkable
+class QueueStorage(Storage, Protocol):
+    """A storage that a queue can run on: it keeps a `Delivery` for each recipient of each message.
+
+    `mail_save` queues the message for every recipient, due at ``mail.postpone`` or at once, with
+    ``mail.retry`` failed attempts; the content is kept once. `mail_load` gives the message with all its
+    recipients, whatever has become of them; ``postpone`` and ``retry`` are those of the recipient that is due
+    first. Once every recipient is final the content goes, unless one is BOUNCED: then it is kept among the
+    bounced. The records stay for as long as the ledger is kept, and are then removed with what is left of the
+    message. `mail_delete` makes what is queued or held REMOVED, `mail_bounce` BOUNCED.
+
+    Several processes may use one storage at the same time. Each has its leases: what it has claimed nobody
+    else is given, until it is settled, the lease ends, or the process does.
+    """
+
+    async def claim(
+        self, now: datetime, lease: timedelta, limit: int, busy: Collection[str] = ()
+    ) -> list[Delivery]:
+        """Take up to ``limit`` queued recipients that are due, none of them of a ``busy`` destination.
+
+        What is due first comes first, among destinations as within one; a message's recipients of one
+        destination stay together as far as the limit allows. Costs the same however many wait.
+        """
+        ...
+
+    async def renew(self, claimed: Sequence[Delivery], until: datetime) -> None:
+        """Let the leases end later; those that are already lost stay lost."""
+        ...
+
+    async def settle(self, settled: Sequence[Delivery]) -> list[Delivery]:
+        """Write what became of claimed recipients, all in one commit, and return those that were not written.
+
+        Not written is one whose lease was lost and claimed anew, or that an operator made final meanwhile. An
+        operator's hold of a recipient that was under way is kept, unless the attempt made it final.
+        """
+        ...
+
+    async def next_due(self, busy: Collection[str] = ()) -> datetime | None:
+        """Return when the next queued recipient of a destination that is not ``busy`` comes due."""
+        ...
+
+    async def bring_forward(self, latest: datetime) -> int:
+        """Set every attempt that is due later than ``latest`` to it, and return how many there were."""
+        ...
+
+    def watch(self, changed: Callable[[], None]) -> Callable[[], None]:
+        """Call ``changed`` on this event loop whenever something may have come due; returns what ends that.
+
+        That is a save, a release, a retry, or a lease that came free, of this process or of another.
+        """
+        ...
+
+    async def deliveries(
+        self,
+        *,
+        mail_id: str | None = None,
+        states: Collection[State] | None = None,
+        destination: str | None = None,
+        limit: int = 1000,
+    ) -> list[Delivery]:
+        """Return records for an operator to see, oldest message first."""
+        ...
+
+    async def change(self, state: State, ids: Collection[str] | None, recipient: str | None = None) -> int:
+        """Do as an operator says with what is queued or held of these messages (None: of all).
+
+        QUEUED is due at once, whatever it was waiting for; HELD waits for the operator; REMOVED is final.
+
+        Returns:
+            how many recipients that changed.
+
+        """
+        ...
+
+    async def stats(self, now: datetime) -> QueueStats:
+        """Return the queue at a glance."""
+        ...
+
+    async def audit(self) -> Audit:
+        """Go through the whole ledger."""
         ...

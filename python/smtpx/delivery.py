@@ -1,0 +1,96 @@
+"""What the queue knows of a message for one recipient, and what it asks of whoever takes it further."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
+
+from smtpx.folding import fold_domain
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from smtpx.mail import MailTx
+    from smtpx.result import RecipientResult
+
+__all__ = ["Delivery", "State", "Transport", "destination_of"]
+
+
+class State(Enum):
+    """Where a message stands for one recipient; it is always in exactly one of these."""
+
+    QUEUED = "queued"
+    """It waits for its next attempt, or one is under way."""
+    HELD = "held"
+    """It is queued, and an operator said that nothing is to be tried."""
+    DELIVERED = "delivered"
+    """A mailbox or the next host has it."""
+    BOUNCED = "bounced"
+    """It was given up; whom that concerns has been told."""
+    REMOVED = "removed"
+    """An operator took it out of the queue."""
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing more will be tried."""
+        return self not in (State.QUEUED, State.HELD)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message for one recipient: the record that the queue's storage keeps.
+
+    What became of an attempt is said by the record with its new values (`dataclasses.replace`), handed to
+    `QueueStorage.settle`.
+
+    Attributes:
+        mail_id: the message's id.
+        index: the recipient's place in ``MailTx.recipients``.
+        recipient: its address as there.
+        destination: what is tried together, see `destination_of`.
+        state: where it stands.
+        attempts: how many attempts have failed.
+        next_attempt: nothing is tried before this moment; while it is claimed, the end of the lease.
+        received: when the message was saved or, where it says so, received.
+        changed: when the record was last written.
+        warned: whether the sender has been told that it takes long.
+        reply: the last answer that it had, "" before the first.
+        token: counts its claims; a storage writes nothing of a claim that another one has followed.
+
+    """
+
+    mail_id: str
+    index: int
+    recipient: str
+    destination: str
+    state: State
+    attempts: int
+    next_attempt: datetime
+    received: datetime
+    changed: datetime
+    warned: bool = False
+    reply: str = ""
+    token: int = 0
+
+
+def destination_of(recipient: str) -> str:
+    """Return what recipients are grouped by: the domain, folded; "" for an address without one."""
+    return fold_domain(recipient.rpartition("@")[2]) if "@" in recipient else ""
+
+
+class Transport(Protocol):
+    """Takes messages further: into mailboxes, or to another host."""
+
+    def concurrency(self, destination: str) -> int:
+        """Return how many messages for the destination may be under way at once."""
+        ...
+
+    async def deliver(self, mail: MailTx, deliveries: Sequence[Delivery]) -> Mapping[str, RecipientResult]:
+        """Try the message for some of its recipients, all of one destination, and say what became of each.
+
+        Every result has a Response: the one that was given, or one of our own that says what went wrong.
+        UNKNOWN is tried again. An exception is a failed attempt for all of them, logged.
+        """
+        ...
