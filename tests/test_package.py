@@ -269,6 +269,8 @@ LAYERS = [
     "smtpx.app",
     "smtpx.demo",
     "smtpx.sending",
+    "smtpx.told",
+    "smtpx.account_commands",
     "smtpx.cli",
     "smtpx.__main__",
 ]
