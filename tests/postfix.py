@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import functools
 import os
 import pwd
 import socketserver
-import subprocess
 import tempfile
 import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -20,11 +17,11 @@ import pytest
 from smtpx import SMTPError
 from smtpx.sasl import Challenge, server_mechanism
 
-from benches.peers import find_tool, free_port, wait_for
-from tests.peer import PATIENCE
+from benches.peers import free_port, wait_for
+from benches.postfix import daemon_directory, instance, make_instance, poll
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from tests.live import Certificate
 
@@ -33,24 +30,16 @@ __all__ = ["MAILBOXES", "PASSWORD", "USER", "Delivered", "Postfix", "running_pos
 USER, PASSWORD = "joe@example.org", "correct horse"
 MAILBOXES = {"joe@example.org": "joe", "ann@example.org": "ann", "jörg@bücher.example": "joerg"}
 """Who receives mail here, and the Maildir of each; busy@example.org is refused for now, others for good."""
-PAUSE = 0.01
+
+_PAUSE = 0.01  # seconds
 
 _MAIN = """\
-compatibility_level = 3.7
-queue_directory = {root}/queue
-data_directory = {root}/data
-daemon_directory = {daemons}
-maillog_file = {root}/log
-maillog_file_prefixes = {root}
-inet_protocols = ipv4
 myhostname = postfix.example
 mydestination =
 local_recipient_maps =
 alias_maps =
 mynetworks = 127.0.0.0/8
 default_transport = discard
-disable_dns_lookups = yes
-smtpd_peername_lookup = no
 
 # What arrives is what was sent.
 local_header_rewrite_clients =
@@ -79,7 +68,7 @@ smtpd_error_sleep_time = 0
 smtpd_client_connection_count_limit = 0
 """
 
-_MASTER = """\
+_LISTENERS = """\
 127.0.0.1:{smtp} inet n - n - - smtpd
 127.0.0.1:{submission} inet n - n - - smtpd
     -o smtpd_tls_security_level=encrypt -o smtpd_sasl_auth_enable=yes
@@ -87,24 +76,7 @@ _MASTER = """\
 127.0.0.1:{submissions} inet n - n - - smtpd
     -o smtpd_tls_wrappermode=yes -o smtpd_sasl_auth_enable=yes
     -o smtpd_client_restrictions=permit_sasl_authenticated,reject
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-tlsmgr unix - - n 1000? 1 tlsmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-flush unix n - n 1000? 0 flush
-error unix - - n - - error
-retry unix - - n - - error
-discard unix - - n - - discard
-virtual unix - n n - - virtual
-anvil unix - - n - 1 anvil
-postlog unix-dgram n - n - 1 postlogd
 """
-# A group of its own, which master(8) ends with itself.
-_GUARD = 'setsid "$@" 2>/dev/null & read _; kill $!; wait'
-_QUEUES = "active bounce corrupt defer deferred flush hold incoming maildrop pid private public saved trace"
 
 
 @dataclass(frozen=True)
@@ -133,41 +105,23 @@ class Postfix:
         self.smtp, self.submission, self.submissions = free_port(), free_port(), free_port()
 
     def write(self, sasl: int) -> None:
-        """Write the configuration and make the folders, with the owners that master(8) asks for."""
-        nobody, owner = pwd.getpwnam("nobody"), pwd.getpwnam("postfix").pw_uid
-        self.root.chmod(0o755)  # the mailboxes are nobody's
+        """Write the configuration and make the folders."""
+        nobody = pwd.getpwnam("nobody")  # whose the mailboxes are
         main = _MAIN.format(
             root=self.root,
-            daemons=daemon_directory(),
             mailboxes=", ".join(f"{address}={folder}/" for address, folder in MAILBOXES.items()),
             uid=nobody.pw_uid,
             gid=nobody.pw_gid,
             certificate=self.certificate,
             sasl=sasl,
         )
-        master = _MASTER.format(smtp=self.smtp, submission=self.submission, submissions=self.submissions)
-        (self.root / "main.cf").write_text(main, encoding="utf-8")
-        (self.root / "master.cf").write_text(master, encoding="utf-8")
-        for folder in (self.root / "data", *(self.root / "queue" / name for name in _QUEUES.split())):
-            folder.mkdir(parents=True)
-            os.chown(folder, owner, 0)
-        (self.root / "mail").mkdir()
-        os.chown(self.root / "mail", nobody.pw_uid, nobody.pw_gid)
+        listeners = _LISTENERS.format(
+            smtp=self.smtp, submission=self.submission, submissions=self.submissions
+        )
+        make_instance(self.root, main, listeners)
 
-    @contextlib.contextmanager
-    def running(self) -> Iterator[None]:
-        master = [f"{daemon_directory()}/master", "-c", str(self.root), "-d"]
-        # The pipe closes with this process, however that ends.
-        with subprocess.Popen(["sh", "-c", _GUARD, "sh", *master], stdin=subprocess.PIPE) as guard:
-            assert guard.stdin is not None
-            try:
-                wait_for(self.smtp)
-                group = int((self.root / "queue" / "pid" / "master.pid").read_text())
-                yield
-            finally:
-                guard.stdin.close()
-                guard.wait(PATIENCE)
-            poll(lambda: not members(group), "processes of postfix are left")
+    def running(self) -> contextlib.AbstractContextManager[None]:
+        return instance(self.root, lambda: wait_for(self.smtp))
 
     def take(self, address: str) -> Delivered:
         """Wait for a message to the address, and take it out of the mailbox."""
@@ -202,37 +156,6 @@ def running_postfix(certificate: Certificate) -> Iterator[Postfix]:
             yield postfix
 
 
-@functools.cache
-def daemon_directory() -> str:
-    """Where the programs of postfix are; "" without postfix."""
-    postconf = find_tool("postconf")
-    if postconf is None:
-        return ""
-    command = [postconf, "-d", "-h", "daemon_directory"]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-
-def members(group: int) -> list[int]:
-    """Return the living processes of a group; one that has ended and waits for its parent is none."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            # pid (name) state parent group ...; the name may hold anything
-            state, _, of = path.read_text().rpartition(")")[2].split()[:3]
-            if int(of) == group and state != "Z":
-                found.append(int(path.parent.name))
-    return found
-
-
-def poll(condition: Callable[[], bool], failure: str, log: Callable[[], str] = str) -> None:
-    """Wait for what tells nobody when it happens."""
-    for _ in range(int(PATIENCE / PAUSE)):
-        if condition():
-            return
-        time.sleep(PAUSE)
-    raise AssertionError(f"{failure}\n{log()}")
-
-
 class SaslServer(socketserver.ThreadingTCPServer):
     """As much of Dovecot's authentication protocol (version 1.2) as postfix speaks, with one account."""
 
@@ -243,7 +166,7 @@ class SaslServer(socketserver.ThreadingTCPServer):
         self.port: int = self.server_address[1]
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self.serve_forever, args=(PAUSE,)).start()
+        threading.Thread(target=self.serve_forever, args=(_PAUSE,)).start()
         return self
 
     def __exit__(self, *_: object) -> None:
