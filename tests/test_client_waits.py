@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
 import socket
 import threading
 import tracemalloc
@@ -21,6 +22,8 @@ from tests.scripted import Step, close, expect, half_close, hang, reset, say, si
 from tests.sessions import ehlo, polite
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.clients import Clients
     from tests.conftest import Scripted
     from tests.live import LiveServers
@@ -153,6 +156,33 @@ def test_large_content_is_not_copied_as_a_whole(
         finally:
             tracemalloc.stop()
     assert peak < len(content) / 4
+
+
+@pytest.mark.parametrize("keywords", [(), ("PIPELINING", "CHUNKING")], ids=["data", "bdat"])
+def test_a_file_that_changes_while_it_is_sent_is_broken_off(
+    client: Clients, scripted: Scripted, tmp_path: Path, keywords: tuple[str, ...]
+) -> None:
+    path = tmp_path / "mail.eml"
+    path.write_bytes(LARGE)
+    shrink = Step("shrink()", lambda connection: os.truncate(path, len(LARGE) // 2))
+    script = [
+        *ehlo(*keywords),
+        expect("MAIL"),
+        say(b"250 ok\r\n"),
+        expect("RCPT"),
+        shrink,
+        say(b"250 ok\r\n"),
+    ]
+    if not keywords:
+        script += [expect("DATA"), say(b"354 go\r\n")]
+    server = scripted([*script, hang()])
+    with client(server.url()) as session:
+        with pytest.raises(OSError, match="changed"):
+            session.send(path, mail_from="ann@example.com", recipients=JOE)
+        assert not session.connected
+    (received,) = server.received
+    assert b"LAST" not in received
+    assert not received.endswith(b".\r\n")
 
 
 @pytest.mark.parametrize("end", [half_close(), hang(), close()], ids=["half_close", "hang", "close"])

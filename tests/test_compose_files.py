@@ -96,6 +96,15 @@ def test_a_file_is_read_from_where_it_stands() -> None:
     assert b"".join(sent(file).chunks()) == LARGE
 
 
+def test_a_file_stands_where_it_stood_however_much_was_read() -> None:
+    file = io.BytesIO(b"skipped" + LARGE)
+    file.seek(7)
+    chunks = sent(file).chunks()
+    assert file.tell() == 7
+    for _ in chunks:
+        assert file.tell() == 7
+
+
 def test_a_file_of_the_caller_stays_open(tmp_path: Path) -> None:
     (tmp_path / "mail.eml").write_bytes(LARGE)
     with (tmp_path / "mail.eml").open("rb") as file:

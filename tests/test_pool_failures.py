@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import random
 import threading
 from collections import Counter
@@ -74,6 +75,30 @@ def test_a_message_that_nobody_has_is_sent_again(
 
     run(main())
     assert server.contents == [numbered(1).data + b".\r\n", numbered(2).data + b".\r\n"]
+
+
+@pytest.mark.parametrize("pipe", [False, True], ids=["file", "pipe"])
+def test_a_file_that_nobody_has_is_sent_again_from_its_start(
+    run: Run, scripted: Scripted, *, pipe: bool
+) -> None:
+    server = scripted(polite(data=[b"354 go\r\n", close()]), polite())
+
+    async def main() -> None:
+        async with Pool(server.url(), 1, timeout=PATIENCE) as pool:
+            await pool.mail_tx(numbered(1))
+            file = Pipe(CONTENT) if pipe else io.BytesIO(CONTENT)
+            result = await pool.send(file, mail_from="ann@example.com", recipients=JOE)
+            assert result.accepted == [JOE]
+
+    run(main())
+    assert server.contents == [numbered(1).data + b".\r\n", b"Subject: x\r\n\r\n..hi\r\n.\r\n"]
+
+
+class Pipe(io.BytesIO):
+    """What can be read once."""
+
+    def seekable(self) -> bool:
+        return False
 
 
 def test_a_message_that_somebody_may_have_is_not_sent_again(run: Run, scripted: Scripted) -> None:

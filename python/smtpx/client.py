@@ -129,7 +129,8 @@ class Client:
         """Send a message, to whom its header says (RFC 5322 3.6) unless `recipients` are given.
 
         Args:
-            message: an `EmailMessage`, octets, the path of a file, or an open binary file, which is streamed.
+            message: an `EmailMessage`, octets, the path of a file, or an open binary file, which is streamed from
+                where it stands and is left standing there.
             mail_from: the reverse-path, where it is not the header's Sender or From; "" is the null one.
             recipients: who gets it, where they are not those of To, Cc and Bcc. Bcc is never sent.
             dsn: what reports the sender wants (RFC 3461).
@@ -140,6 +141,9 @@ class Client:
             NotOffered: the message cannot be had in a form that the server takes.
             MessageTooLarge: the server takes no message of its size.
             ValueError: there is no recipient, or an address or a header is none; nothing was sent.
+            TypeError: it is no message.
+            OSError: a file cannot be read, or changed while it was sent: then nobody has it, and the connection
+                is closed.
 
         """
         return await self._run(

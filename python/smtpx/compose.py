@@ -9,7 +9,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import Message
 from email.parser import BytesHeaderParser
@@ -91,8 +90,9 @@ class Content:
 class Upload:
     """A message in a file: read where it lies, piece by piece, as often as needed.
 
-    A file object is read from where it stands, and stays open; what cannot be rewound (a pipe) is read once,
-    into a temporary file.
+    A file object is read from where it stands, stays open, and stands there again after each piece: sent again,
+    it is the same message, and not what is behind its end. What cannot be rewound (a pipe) is read once, into a
+    temporary file.
 
     Attributes:
         header: the octets of the header, Bcc and all.
@@ -110,8 +110,7 @@ class Upload:
         elif not file.seekable():
             self._file = self._spooled(file)
         self._start = 0 if isinstance(self._file, Path) else self._file.tell()
-        with self._opened() as opened:
-            self.header = _read_header(opened)
+        self.header = _read_header(self._chunks(0))
         pieces = self.pieces()
         self.size, self.seven_bit = len(next(pieces)), True
         for piece in pieces:
@@ -120,11 +119,26 @@ class Upload:
 
     def pieces(self) -> Iterator[bytes]:
         """Give the message without its Bcc, the rest octet for octet."""
-        with self._opened() as file:
-            file.seek(self._start + len(self.header))
-            yield without_bcc(self.header)
-            while piece := file.read(_CHUNK):
-                yield piece
+        yield without_bcc(self.header)
+        yield from self._chunks(len(self.header))
+
+    def _chunks(self, at: int) -> Iterator[bytes]:
+        if isinstance(self._file, Path):
+            with self._file.open("rb") as file:
+                file.seek(at)
+                while piece := file.read(_CHUNK):
+                    yield piece
+            return
+        while piece := self._chunk(self._file, self._start + at):
+            at += len(piece)
+            yield piece
+
+    def _chunk(self, file: IO[bytes], at: int) -> bytes:
+        file.seek(at)
+        try:
+            return file.read(_CHUNK)
+        finally:
+            file.seek(self._start)
 
     def _spooled(self, file: IO[bytes]) -> IO[bytes]:
         spool = tempfile.SpooledTemporaryFile(_SMALL)  # noqa: SIM115 - closed with self
@@ -133,25 +147,16 @@ class Upload:
         spool.seek(0)
         return spool
 
-    @contextmanager
-    def _opened(self) -> Iterator[IO[bytes]]:
-        if isinstance(self._file, Path):
-            with self._file.open("rb") as file:
-                yield file
-        else:
-            self._file.seek(self._start)
-            yield self._file
 
-
-def _read_header(file: IO[bytes]) -> bytes:
+def _read_header(chunks: Iterator[bytes]) -> bytes:
     head = b""
-    while (piece := file.read(_CHUNK)) and len(head) <= _MAX_HEADER:
+    for piece in chunks:
         head += piece
         end = header_end(head)
         if end < len(head):
             return head[:end]
-    if len(head) > _MAX_HEADER:
-        raise ValueError("the file has no end of a header in its first MiB: it is no message")
+        if len(head) > _MAX_HEADER:
+            raise ValueError("the file has no end of a header in its first MiB: it is no message")
     return head
 
 

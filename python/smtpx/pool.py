@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
+from email.message import Message
 from typing import TYPE_CHECKING, Self
 
+from smtpx.compose import source
 from smtpx.errors import ClientError, ConfigurationError, ConnectionLost, EngineError, MessageRefused
 from smtpx.link import Link
 from smtpx.options import Options
@@ -90,6 +92,9 @@ class Pool:
         require_tls: bool = False,
     ) -> Result:
         """See `Client.send`."""
+        if not isinstance(message, bytes | Message):
+            # A pipe can be read once, but the message may have to be sent on another connection.
+            message = await asyncio.to_thread(source, message)
         return await self._on_one(
             lambda dialogue: dialogue.send(message, mail_from, recipients, dsn, require_tls)
         )
