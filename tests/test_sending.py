@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import email
 import email.policy
+import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import smtpx as package
 
+from tests.scripted import close
 from tests.served import PATIENCE, smtpx
+from tests.sessions import polite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from email.message import EmailMessage
-    from pathlib import Path
+
+    from tests.conftest import Scripted
 
 
 class Inbox(package.Handler):
@@ -39,6 +44,9 @@ class Inbox(package.Handler):
         """The one message that came."""
         (mail,) = self.mails
         return email.message_from_bytes(mail.data, policy=email.policy.default)
+
+
+full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 
 
 @pytest.fixture
@@ -150,6 +158,54 @@ def unused_port() -> int:
         return port
 
 
+@pytest.mark.parametrize(
+    ("answers", "status"),
+    [
+        ({"banner": b"554 5.3.2 no\r\n"}, 69),
+        ({"banner": b"421 4.3.2 busy\r\n"}, 75),
+        ({"ehlo": b"450 4.3.2 later\r\n"}, 75),
+        ({"done": close()}, 4),
+        ({"mail": close()}, 75),
+    ],
+)
+def test_the_exit_status_tells_of_a_session_that_ends(
+    scripted: Scripted, answers: dict[str, Any], status: int
+) -> None:
+    server = scripted(polite(**answers))
+    assert smtpx("send", "--url", server.url(), stdin=MESSAGE).returncode == status
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell")
+@pytest.mark.parametrize("output", [">&-", "| true", pytest.param(">/dev/full", marks=full)])
+def test_an_output_that_takes_nothing_does_not_change_the_exit_status(
+    url: str, inbox: Inbox, output: str
+) -> None:
+    sent = in_shell(output, "-v", "--url", url, stdin=MESSAGE)
+    assert (sent.returncode, len(inbox.mails)) == (0, 1)
+    assert "Traceback" not in sent.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell")
+@pytest.mark.parametrize("output", ["2>&-", "2>&1 >&- | true", pytest.param("2>/dev/full", marks=full)])
+def test_a_dialog_that_nobody_reads_does_not_end_it(url: str, inbox: Inbox, output: str) -> None:
+    assert in_shell(output, "-v", "--url", url, stdin=MESSAGE).returncode == 0
+    assert len(inbox.mails) == 1
+
+
+def in_shell(redirection: str, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run ``smtpx send`` with its standard streams redirected so."""
+    command = f'set -o pipefail; "$@" {redirection}'
+    program = [sys.executable, "-m", "smtpx", "send", *arguments]
+    return subprocess.run(
+        ["bash", "-c", command, "bash", *program],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
 # What is shown
 
 
@@ -204,6 +260,10 @@ def test_a_certificate_that_nobody_vouches_for_ends_it(inbox: Inbox, tmp_path: P
         (["--to", "a b@c.org"], "no address"),
         (["--url", "gopher://x"], "smtp"),
         (["--ca", "no-such-file.pem"], "--ca: no-such-file.pem"),
+        (["--from", "a@b.org", "--to", "x@y.org", "--subject", "a\nBcc: eve@y.org"], "linefeed"),
+        (["--from", "a@b.org", "--to", "x@y.org\r\nBcc: eve@y.org", "--body", "hi"], "linefeed"),
+        (["--from", "a@b.org", "--to", "x@y.org", "--attach", "no-such-file"], "no-such-file: No such file"),
+        (["--from", "a@b.org", "--to", "x@y.org", "--body", "\udcff"], "UTF-8"),
     ],
 )
 def test_a_wrong_argument_is_told_with_the_mend(
@@ -219,7 +279,13 @@ def test_a_wrong_argument_is_told_with_the_mend(
 def test_a_message_without_recipients_is_told(url: str) -> None:
     sent = smtpx("send", "--url", url, stdin="From: a@b.org\n\nhi\n")
     assert sent.returncode == 1
-    assert "recipient" in sent.stderr
+    assert "there is no recipient: give --to" in sent.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell")
+def test_a_closed_standard_input_is_told(url: str) -> None:
+    sent = in_shell("<&-", "--url", url)
+    assert (sent.returncode, sent.stderr) == (1, "error: standard input is closed: name a FILE\n")
 
 
 @pytest.mark.parametrize("arguments", [["x.eml", "--subject", "y"], ["--subject", "y", "--to", "a@b.org"]])
@@ -237,17 +303,28 @@ def test_without_a_url_the_variable_is_named() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
-def test_large_content_has_a_bar_on_a_terminal(url: str, inbox: Inbox, tmp_path: Path) -> None:
-    import os
+@pytest.mark.parametrize("way", ["file", "standard input", "attachment"])
+def test_large_content_has_a_bar_on_a_terminal(url: str, inbox: Inbox, tmp_path: Path, way: str) -> None:
     import pty
 
     file = tmp_path / "large.eml"
     file.write_text(MESSAGE + "a line of text\n" * 200_000, encoding="utf-8")
+    arguments = {
+        "file": [str(file)],
+        "standard input": [],
+        "attachment": ["--from", "a@b.org", "--to", "joe@example.org", "--attach", str(file)],
+    }
     terminal, end = pty.openpty()
-    command = [sys.executable, "-m", "smtpx", "send", "--url", url, str(file)]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=end, env={**os.environ, "TERM": "xterm"}
-    ) as child:
+    with (
+        file.open() as opened,
+        subprocess.Popen(
+            [sys.executable, "-m", "smtpx", "send", "--url", url, *arguments[way]],
+            stdin=opened if way == "standard input" else None,
+            stdout=subprocess.PIPE,
+            stderr=end,
+            env={**os.environ, "TERM": "xterm"},
+        ) as child,
+    ):
         os.close(end)
         shown = b""
         while True:
@@ -260,5 +337,5 @@ def test_large_content_has_a_bar_on_a_terminal(url: str, inbox: Inbox, tmp_path:
             shown += piece
         assert child.wait(PATIENCE) == 0
     os.close(terminal)
-    assert b"MB/s" in shown or "━".encode() in shown
+    assert "━".encode() in shown
     assert len(inbox.mails[0].data) > 3_000_000

@@ -157,6 +157,8 @@ def send(
     made = subject is not None or body is not None or bool(attach)
     with told():
         if ca is not None:
+            if insecure:
+                raise typer.BadParameter("--insecure and --ca contradict each other: leave one out")
             settings["tls"] = _trusting(ca)
         if made and path is not None:
             raise typer.BadParameter("--subject, --body and --attach make a message: leave FILE out, or them")
@@ -169,6 +171,8 @@ def send(
             )
             sender = recipients = None  # its header says
         elif path is None or str(path) == "-":
+            if sys.stdin is None:
+                raise ConfigurationError("standard input is closed: name a FILE")
             message = sys.stdin.buffer
         else:
             message = path

@@ -129,8 +129,8 @@ class Client:
         """Send a message, to whom its header says (RFC 5322 3.6) unless `recipients` are given.
 
         Args:
-            message: an `EmailMessage`, octets, the path of a file, or an open binary file, which is streamed from
-                where it stands and is left standing there.
+            message: an `EmailMessage`, octets, the path of a file, or an open binary file; files are
+                streamed, and an open one is left standing where it stood.
             mail_from: the reverse-path, where it is not the header's Sender or From; "" is the null one.
             recipients: who gets it, where they are not those of To, Cc and Bcc. Bcc is never sent.
             dsn: what reports the sender wants (RFC 3461).
@@ -142,8 +142,8 @@ class Client:
             MessageTooLarge: the server takes no message of its size.
             ValueError: there is no recipient, or an address or a header is none; nothing was sent.
             TypeError: it is no message.
-            OSError: a file cannot be read, or changed while it was sent: then nobody has it, and the connection
-                is closed.
+            OSError: a file cannot be read, or changed while it was sent: nobody has it, and the connection is
+                closed.
 
         """
         return await self._run(

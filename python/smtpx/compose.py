@@ -90,9 +90,9 @@ class Content:
 class Upload:
     """A message in a file: read where it lies, piece by piece, as often as needed.
 
-    A file object is read from where it stands, stays open, and stands there again after each piece: sent again,
-    it is the same message, and not what is behind its end. What cannot be rewound (a pipe) is read once, into a
-    temporary file.
+    A file object is read from where it stands, stays open, and stands there again after each piece: sent
+    again, it is the same message, and not what is behind its end. What cannot be rewound (a pipe) is read
+    once, into a temporary file.
 
     Attributes:
         header: the octets of the header, Bcc and all.

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import mimetypes
+import os
 import re
 import sys
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
 from rich.text import Text
 
+from smtpx.compose import Upload, source
 from smtpx.errors import (
     ClientError,
+    CommandRefused,
     ConfigurationError,
     ConnectionLost,
+    LoginRefused,
     MessageRefused,
     ReplyTimeout,
     SMTPError,
@@ -27,7 +31,10 @@ from smtpx.outcome import Outcome
 from smtpx.sync_client import SyncClient
 
 if TYPE_CHECKING:
-    from smtpx.compose import Sendable
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from smtpx.compose import Sendable, Source
     from smtpx.options import Settings
     from smtpx.result import Result
 
@@ -36,6 +43,7 @@ __all__ = ["composed", "send", "status_of"]
 _LARGE: Final = 1 << 20  # octets from which on a bar shows how far it is
 _CONTENT: Final = re.compile(r"<(\d+) octets of content>")
 
+FAILED: Final = 1
 PARTLY: Final = 3
 UNKNOWN: Final = 4
 REFUSED: Final = 69  # EX_UNAVAILABLE of sysexits.h
@@ -48,24 +56,21 @@ def composed(
     """Return a message of these parts.
 
     Raises:
-        ConfigurationError: an attachment cannot be read.
+        ConfigurationError: an attachment cannot be read, or a part cannot be in a message.
 
     """
     message = EmailMessage()
-    message["From"] = sender
-    message["To"] = ", ".join(recipients)
-    message["Subject"] = subject
-    message["Date"] = formatdate(localtime=True)
-    message["Message-ID"] = make_msgid(domain=sender.rpartition("@")[2].strip("> ") or None)
-    message.set_content(body)
-    for path in attachments:
-        kind, encoding = mimetypes.guess_type(path.name)
-        main, _, sub = (kind if kind and not encoding else "application/octet-stream").partition("/")
-        try:
-            octets = path.read_bytes()
-        except OSError as error:
-            raise ConfigurationError(f"{path}: {error.strerror}: name a file that can be read") from error
-        message.add_attachment(octets, maintype=main, subtype=sub, filename=path.name)
+    with _faults():
+        message["From"] = sender
+        message["To"] = ", ".join(recipients)
+        message["Subject"] = subject
+        message["Date"] = formatdate(localtime=True)
+        message["Message-ID"] = make_msgid(domain=sender.rpartition("@")[2].strip("> ") or None)
+        message.set_content(body)
+        for path in attachments:
+            kind, encoding = mimetypes.guess_type(path.name)
+            main, _, sub = (kind if kind and not encoding else "application/octet-stream").partition("/")
+            message.add_attachment(path.read_bytes(), maintype=main, subtype=sub, filename=path.name)
     return message
 
 
@@ -81,59 +86,99 @@ def send(
     """Send, say what became of it for each recipient, and return the exit status.
 
     Raises:
-        ClientError: it did not come to a recipient's fate.
         ConfigurationError: nothing was sent: an argument, the file or its header is wrong.
 
     """
-    errors = Console(stderr=True, soft_wrap=True, markup=False, emoji=False, highlight=False)
-    size = message.stat().st_size if isinstance(message, Path) and message.exists() else 0
-    columns = BarColumn(), DownloadColumn(), TransferSpeedColumn()
-    bar = Progress(*columns, console=errors, transient=True, disable=size < _LARGE or not errors.is_terminal)
-    task = bar.add_task("", total=size)
+    errors = _Errors(stderr=True, soft_wrap=True, markup=False, emoji=False, highlight=False)
+    bar = Progress(BarColumn(), DownloadColumn(), TransferSpeedColumn(), console=errors, transient=True)
+    task = bar.add_task("", total=0)
 
     def watch(direction: str, line: str) -> None:
         if content := _CONTENT.fullmatch(line):
             bar.advance(task, int(content[1]))
         if verbose:
-            errors.print(Text(f"{direction} {printable(line)}"))
+            errors.say(Text(f"{direction} {printable(line)}"))
 
-    if verbose or not bar.disable:
-        settings["trace"] = watch
+    settings["trace"] = watch
+    client = SyncClient(url, **settings)
+    with _faults():
+        message = source(message)  # a pipe is slow: no server waits for its end
+    size = _size(message)
+    bar.update(task, total=size)
+    bar.disable = size < _LARGE or not errors.is_terminal
     with bar:
         try:
-            with SyncClient(url, **settings) as client:
-                result = _sent(client, message, mail_from, recipients)
+            with client, _faults():
+                result = client.send(message, mail_from=mail_from, recipients=recipients)
         except ClientError as error:
-            later = isinstance(error, ConnectionLost | ReplyTimeout)
-            if error.result is None and not later:
-                raise
             if not isinstance(error, MessageRefused):  # which its result says better
-                errors.print(Text.assemble(("error: ", "bold red"), printable(str(error))))
+                errors.say(Text.assemble(("error: ", "bold red"), printable(str(error))))
             if error.result is None:
-                return TEMPORARY
+                return _status_without(error)
             result = error.result
     _show(result)
     return status_of(result)
 
 
-def _sent(
-    client: SyncClient, message: Sendable, mail_from: str | None, recipients: list[str] | None
-) -> Result:
+class _Errors(Console):
+    """Standard error; where nobody reads it any more, the message goes on its way all the same."""
+
+    def say(self, text: Text) -> None:
+        """Print, if that can be."""
+        with contextlib.suppress(OSError):
+            self.print(text)
+
+    def on_broken_pipe(self) -> None:
+        """Say nothing more. By default this ends the program, maybe between the final dot and its reply."""
+        self.quiet = True
+
+
+@contextlib.contextmanager
+def _faults() -> Iterator[None]:
+    """Tell what is wrong with the message in the words of the command line."""
     try:
-        return client.send(message, mail_from=mail_from, recipients=recipients)
+        yield
     except SMTPError:
         raise
     except OSError as error:
-        raise ConfigurationError(f"{error.filename or 'the message'}: {error.strerror or error}") from error
+        name = "the message" if error.filename is None else os.fspath(error.filename)
+        mend = "name a file that can be read" if error.strerror else "send it again when nobody writes to it"
+        raise ConfigurationError(f"{name}: {error.strerror or error}: {mend}") from error
+    except UnicodeError as error:
+        raise ConfigurationError("an argument is not UTF-8: encode it so") from error
     except ValueError as error:  # of a header that is none, or has no recipient
-        raise ConfigurationError(str(error)) from error
+        words = str(error).replace("mail_from=", "--from").replace("recipients=", "--to")
+        raise ConfigurationError(words) from error
+
+
+def _size(message: Source) -> int:
+    """Return about how many octets will be sent."""
+    if isinstance(message, Upload):
+        return message.size
+    if isinstance(message, bytes):
+        return len(message)
+    return sum(len(str(part.get_payload())) for part in message.walk() if not part.is_multipart())
 
 
 def _show(result: Result) -> None:
-    for address, each in result.items():
-        said = "" if each.response is None else f": {each.response.code} {each.response.message}"
-        print(printable(f"{address}: {each.outcome.value}{said}"))
-    sys.stdout.flush()
+    try:
+        for address, each in result.items():
+            said = "" if each.response is None else f": {each.response.code} {each.response.message}"
+            print(printable(f"{address}: {each.outcome.value}{said}"), flush=True)
+    except OSError:
+        # The exit status tells it too, and must: who takes this for a failure to send will send twice.
+        # What is left in the buffer must not fail once more when Python ends.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _status_without(error: ClientError) -> int:
+    """Return the exit status of a session that came to no recipient."""
+    if isinstance(error, ConnectionLost | ReplyTimeout):
+        return TEMPORARY
+    if isinstance(error, CommandRefused) and not isinstance(error, LoginRefused):
+        return TEMPORARY if error.code < 500 else REFUSED
+    return FAILED
 
 
 def status_of(result: Result) -> int:
