@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import smtpx
-from smtpx import Client, ConnectionLost
+from smtpx import Client, ConnectionLost, ReplyTimeout, Timeouts
 
 from tests.clients import LARGE, mail
 from tests.peer import PATIENCE
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from tests.live import LiveServers
     from tests.scripted import Step
 
+SOON = 0.2
+"""Seconds of a deadline that is to be missed."""
 STEPS = ["banner", "ehlo", "mail", "rcpt", "data", "content", "bdat", "done", "rset", "noop", "quit"]
 
 
@@ -98,6 +101,43 @@ def test_a_timeout_of_asyncio_is_a_cancellation(run: Run, scripted: Scripted, st
         await settled()
 
     run(main())
+
+
+def test_a_total_ends_a_token_that_does_not_come(run: Run, scripted: Scripted) -> None:
+    server = scripted(polite("AUTH XOAUTH2"))
+    forever: asyncio.Future[str]
+
+    async def main() -> None:
+        nonlocal forever
+        forever = asyncio.get_running_loop().create_future()
+        client = Client(
+            server.url(),
+            username="joe",
+            token=lambda: forever,
+            cleartext_auth=True,
+            timeout=Timeouts(total=SOON),
+        )
+        with pytest.raises(ReplyTimeout, match="total"):
+            await client.connect()
+        assert forever.cancelled()
+
+    run(main())
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes to wait for")
+def test_a_total_ends_a_pipe_that_does_not_end(run: Run, scripted: Scripted) -> None:
+    server = scripted(polite())
+    reading, writing = os.pipe()
+
+    async def main() -> None:
+        async with Client(server.url(), timeout=Timeouts(total=SOON)) as client:
+            with os.fdopen(reading, "rb") as pipe, os.fdopen(writing, "wb"):
+                sending = client.send(pipe, mail_from="ann@example.com", recipients=JOE)
+                with pytest.raises(ReplyTimeout, match="total"):
+                    await sending
+
+    run(main())
+    assert b"MAIL" not in server.received[0]
 
 
 def test_cancelled_while_it_waits_for_its_turn_a_verb_disturbs_nobody(run: Run, scripted: Scripted) -> None:

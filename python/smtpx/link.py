@@ -44,7 +44,6 @@ class Link(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_began",
         "_closed",
         "_engine",
         "_event",
@@ -56,6 +55,7 @@ class Link(asyncio.Protocol):
         "_replies",
         "_room",
         "_timer",
+        "_total_at",
         "_transport",
         "_verb",
         "_waiter",
@@ -79,7 +79,8 @@ class Link(asyncio.Protocol):
         self._lost: ClientError | None = None
         self._closed: asyncio.Future[None] = loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
-        self._began = self._heard = self.rested = loop.time()
+        self._heard = self.rested = loop.time()
+        self._total_at: float | None = None
         self._paused = False
         self._replies = 0
         self.messages = 0
@@ -191,7 +192,8 @@ class Link(asyncio.Protocol):
         One at a time. Cancelled, or failing inside the protocol, the connection is closed: what the server
         would say next belongs to no verb.
         """
-        self._began = self._loop.time()
+        total = self._options.timeouts.total
+        self._total_at = None if total is None else self._loop.time() + total
         self._verb = verb
         try:
             request = next(verb)
@@ -236,13 +238,21 @@ class Link(asyncio.Protocol):
     async def _do(self, request: Request) -> Any:
         if isinstance(request, Push):
             return await self._push(request.octets)
-        if isinstance(request, Read):
-            return await asyncio.to_thread(request.function)
-        if isinstance(request, Call):
-            answer = request.function()
-            return await answer if inspect.isawaitable(answer) else answer
-        assert request is SHAKE_HANDS  # noqa: S101 - for the type alone
-        return await self._shake_hands()
+        if request is SHAKE_HANDS:
+            return await self._shake_hands()
+        # A function that fetches a token may stall, and so may a pipe.
+        scope = asyncio.timeout_at(self._total_at)
+        try:
+            async with scope:
+                if isinstance(request, Read):
+                    return await asyncio.to_thread(request.function)
+                assert isinstance(request, Call)  # noqa: S101 - for the type alone
+                answer = request.function()
+                return await answer if inspect.isawaitable(answer) else answer
+        except TimeoutError as error:
+            if scope.expired():
+                raise ReplyTimeout("the total time ran out before there was anything to say") from error
+            raise
 
     async def _push(self, octets: bytes) -> Event | None:
         if self._lost is not None:
@@ -269,13 +279,16 @@ class Link(asyncio.Protocol):
         if self._lost is not None:
             raise self._lost
         options = self._options
+        patience = options.timeouts.patience
+        if self._total_at is not None:
+            patience = max(min(patience, self._total_at - self._loop.time()), 1e-3)
         try:
             transport = await self._loop.start_tls(
                 self._transport,
                 self,
                 options.context,
                 server_hostname=options.target.host or None,
-                ssl_handshake_timeout=options.timeouts.patience,
+                ssl_handshake_timeout=patience,
             )
         except (OSError, ValueError) as error:
             raise handshake_failed(options.target, error) from error
@@ -331,8 +344,8 @@ class Link(asyncio.Protocol):
         timeouts = self._options.timeouts
         now = self._loop.time()
         due = self._heard + getattr(timeouts, waiting)
-        if timeouts.total is not None:
-            due = min(due, self._began + timeouts.total)
+        if self._total_at is not None:
+            due = min(due, self._total_at)
         if now >= due:
             self._fail(ReplyTimeout(f"the server did not answer in time ({waiting.replace('_', ' ')})"), None)
             return

@@ -50,7 +50,7 @@ class Timeouts:
     """For the reply to the end of the content: to give up sooner is to send twice (RFC 1047)."""
     total: float | None = None
     """For a whole verb, a message with its content too, and for connecting before the first; None: as long as
-    the others let it."""
+    the others let it. `SyncClient` cannot end a token function or the read of a pipe; it looks after them."""
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -81,7 +81,7 @@ class SyncLink:
         """Connect, say hello, go over to TLS and log in as the options say; raises as `Client.connect`."""
         sock = _connected(options)
         if options.target.tls is TLSMode.IMPLICIT:
-            sock = _secured(options, sock)
+            sock = _secured(options, sock, options.timeouts.patience)
         link = cls(options, sock)
         try:
             link.welcome = link.run(link.dialogue.open())
@@ -320,7 +320,8 @@ class SyncLink:
     # -- TLS
 
     def _shake_hands(self) -> None:
-        self._take_over(_secured(self._options, self._socket))
+        patience = min(self._options.timeouts.patience, max(self._due - time.monotonic(), 1e-3))
+        self._take_over(_secured(self._options, self._socket, patience))
         self._be_patient()
         self._note_certificate()
 
@@ -378,9 +379,9 @@ def _connected(options: Options) -> socket.socket:
     return sock
 
 
-def _secured(options: Options, sock: socket.socket) -> ssl.SSLSocket:
+def _secured(options: Options, sock: socket.socket, patience: float) -> ssl.SSLSocket:
     try:
-        sock.settimeout(options.timeouts.patience)
+        sock.settimeout(patience)
         return options.context.wrap_socket(sock, server_hostname=options.target.host or None)
     except (OSError, ValueError) as error:
         raise handshake_failed(options.target, error) from error
