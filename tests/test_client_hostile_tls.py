@@ -299,7 +299,33 @@ def test_h82_tls_ends_behind_the_content(
 
 def test_require_tls_is_not_sent_in_plain(client: Clients, scripted: Scripted) -> None:
     server = scripted(polite("REQUIRETLS"))
-    with client(server.url()) as session, pytest.raises(ClientError):
+    with client(server.url()) as session, pytest.raises(TLSFailed) as failed:
+        session.send(b"Subject: x\r\n\r\n", mail_from=JOE, recipients=[JOE], require_tls=True)
+    assert b"MAIL" not in server.received[0]
+    assert failed.value.result is not None
+    assert failed.value.result.permanent == [JOE]
+
+
+def test_require_tls_is_not_sent_to_anybody(
+    client: Clients, scripted: Scripted, certificate: Certificate
+) -> None:
+    server = scripted([start_tls(certificate.server), *polite("REQUIRETLS")])
+    with (
+        client(server.url("smtps"), insecure=True) as session,
+        pytest.raises(TLSFailed, match="certificate was not verified"),
+    ):
+        session.send(b"Subject: x\r\n\r\n", mail_from=JOE, recipients=[JOE], require_tls=True)
+    assert b"MAIL" not in server.received[0]
+
+
+def test_require_tls_is_not_dropped_for_a_server_that_lacks_it(
+    client: Clients, scripted: Scripted, certificate: Certificate
+) -> None:
+    server = scripted([start_tls(certificate.server), *polite()])
+    with (
+        client(server.url("smtps"), tls=certificate.client) as session,
+        pytest.raises(NotOffered, match="REQUIRETLS"),
+    ):
         session.send(b"Subject: x\r\n\r\n", mail_from=JOE, recipients=[JOE], require_tls=True)
     assert b"MAIL" not in server.received[0]
 

@@ -134,12 +134,13 @@ class Client:
             mail_from: the reverse-path, where it is not the header's Sender or From; "" is the null one.
             recipients: who gets it, where they are not those of To, Cc and Bcc. Bcc is never sent.
             dsn: what reports the sender wants (RFC 3461).
-            require_tls: refuse every hop without TLS (RFC 8689).
+            require_tls: refuse every hop without TLS (RFC 8689), and this one without a verified certificate.
 
         Raises:
             MessageRefused: no recipient was accepted; it has ``.result``, as every `ClientError` here.
             NotOffered: the message cannot be had in a form that the server takes.
             MessageTooLarge: the server takes no message of its size.
+            TLSFailed: `require_tls`, and the connection is in clear text or with anybody.
             ValueError: there is no recipient, or an address or a header is none; nothing was sent.
             TypeError: it is no message.
             OSError: a file cannot be read, or changed while it was sent: nobody has it, and the connection is

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import email.message
 import inspect
+import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
@@ -305,13 +306,10 @@ class Dialogue:
             params["BODY"] = "BINARYMIME"
         if content.smtputf8:
             params["SMTPUTF8"] = ""
-        if require_tls:
-            if not engine.tls:
-                raise TLSFailed(
-                    "require_tls: the connection is in clear text: use smtp+starttls:// or smtps://"
-                )
-            params["REQUIRETLS"] = ""
         to = envelope.recipients
+        if require_tls:
+            self._check_tls(to)
+            params["REQUIRETLS"] = ""
         return (
             yield from self._transaction(
                 envelope.mail_from,
@@ -325,6 +323,18 @@ class Dialogue:
                 reads=data is None,
             )
         )
+
+    def _check_tls(self, recipients: list[str]) -> None:
+        """See that the connection is one that REQUIRETLS may be said on (RFC 8689 4.2.1)."""
+        if not self.engine.tls:
+            fault = "the connection is in clear text: use smtp+starttls:// or smtps://"
+        elif self._options.context.verify_mode is ssl.CERT_NONE:
+            fault = "the server's certificate was not verified: leave insecure=True out"
+        else:
+            return
+        error = TLSFailed(f"require_tls: {fault}")
+        error.result = Result(recipients, Outcome.PERMANENT)
+        raise error
 
     def _transaction(
         self,

@@ -35,7 +35,9 @@ class RecipientResult:
 
 
 class Result(Mapping[str, RecipientResult]):
-    """The outcome for each recipient, by its address as given; in the order given.
+    """The outcome for each recipient, by its address as it went to the server; in the order given.
+
+    `mail_tx` sends addresses as they are; `send` without needless quotes, and with a domain in A-labels.
 
     ::
 
