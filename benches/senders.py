@@ -36,6 +36,7 @@ NAMES = (CLIENT, POOL, SYNC_CLIENT, SMTPLIB, AIOSMTPLIB, SOURCE)
 FILE = "a file, streamed, by "  # before the name of one that can
 
 SENDER, RECIPIENT = "ann@example.com", "joe@example.org"
+LOCAL_NAME = "client.example.com"  # of all of them: some would ask the DNS for one
 
 HEADER = b"""\
 From: Ann <ann@example.com>
@@ -55,8 +56,8 @@ the first week of December, if the weather lets him, and brings the slates that
 we ordered in spring. Until then a bucket will have to do.
 
   1. Accounts: agreed, with thanks to the treasurer.
-  2. Roof: see above. The quotation is in
-.../papers/2026/roof.pdf, and nobody had a word against it.
+  2. Roof: see above. The quotation is in papers/2026/roof.pdf, and nobody had
+     a word against it.
   3. Any other business: none.
 
 Yours,
@@ -110,7 +111,7 @@ def run(name: str, job: Job) -> Run:
     address = f"inet:{peers.HOST}:{job.port}"
     numbers = [str(job.connections), str(job.messages)]
     if name == SOURCE:
-        options = ["-d", "-s", numbers[0], "-m", numbers[1], "-f", SENDER, "-t", RECIPIENT]
+        options = ["-d", "-s", numbers[0], "-m", numbers[1], "-f", SENDER, "-t", RECIPIENT, "-M", LOCAL_NAME]
         command = [peers.tool(SOURCE), *options, "-F", str(job.file.with_suffix(".lines")), address]
     else:
         command = [sys.executable, "-m", "benches.senders", name, str(job.port), *numbers, str(job.file)]
@@ -129,20 +130,20 @@ def _cpu_seconds_of_children() -> float:
 
 async def _client(job: Job) -> None:
     data = job.file.read_bytes()
-    async with smtpx.Client(job.url) as client:
+    async with smtpx.Client(job.url, LOCAL_NAME) as client:
         for _ in range(job.messages):
             await client.mail_tx(smtpx.MailTx(SENDER, [RECIPIENT], data))
 
 
 async def _client_of_a_file(job: Job) -> None:
-    async with smtpx.Client(job.url) as client:
+    async with smtpx.Client(job.url, LOCAL_NAME) as client:
         for _ in range(job.messages):
             await client.send(job.file, mail_from=SENDER, recipients=[RECIPIENT])
 
 
 async def _pool(job: Job) -> None:
     data = job.file.read_bytes()
-    async with smtpx.Pool(job.url, job.connections) as pool:
+    async with smtpx.Pool(job.url, job.connections, LOCAL_NAME) as pool:
 
         async def work(messages: range) -> None:
             for _ in messages:
@@ -153,20 +154,20 @@ async def _pool(job: Job) -> None:
 
 def _sync_client(job: Job) -> None:
     data = job.file.read_bytes()
-    with smtpx.SyncClient(job.url) as client:
+    with smtpx.SyncClient(job.url, LOCAL_NAME) as client:
         for _ in range(job.messages):
             client.mail_tx(smtpx.MailTx(SENDER, [RECIPIENT], data))
 
 
 def _sync_client_of_a_file(job: Job) -> None:
-    with smtpx.SyncClient(job.url) as client:
+    with smtpx.SyncClient(job.url, LOCAL_NAME) as client:
         for _ in range(job.messages):
             client.send(job.file, mail_from=SENDER, recipients=[RECIPIENT])
 
 
 def _smtplib(job: Job) -> None:
     data = job.file.read_bytes()
-    with smtplib.SMTP(peers.HOST, job.port) as client:
+    with smtplib.SMTP(peers.HOST, job.port, LOCAL_NAME) as client:
         for _ in range(job.messages):
             client.sendmail(SENDER, [RECIPIENT], data)
 
@@ -175,7 +176,7 @@ async def _aiosmtplib(job: Job) -> None:
     data = job.file.read_bytes()
 
     async def work(messages: range) -> None:
-        async with aiosmtplib.SMTP(hostname=peers.HOST, port=job.port) as client:
+        async with aiosmtplib.SMTP(hostname=peers.HOST, port=job.port, local_hostname=LOCAL_NAME) as client:
             for _ in messages:
                 await client.sendmail(SENDER, [RECIPIENT], data)
 

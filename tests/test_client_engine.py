@@ -100,6 +100,37 @@ def test_content_in_pieces() -> None:
     assert sent_event(engine, b"250 kept\r\n").accepted == 1
 
 
+def test_content_that_needs_no_change_is_not_copied() -> None:
+    engine = greeted("PIPELINING")
+    engine.mail(FROM, [TO])
+    engine.receive_data(b"250 ok\r\n250 ok\r\n354 go\r\n")
+    content = b"Subject: x\r\n\r\n.a dot\r\nno end"
+    plain, dotted, end = (memoryview(content)[part] for part in (slice(14), slice(14, 22), slice(22, None)))
+    assert [part is plain for part in engine.content_parts(plain)] == [True]
+    assert engine.content_parts(dotted) == [b"..a dot\r\n"]
+    assert engine.content_parts(bytearray(b"\r\n")) == [b"\r\n"]  # its owner may change it until it is sent
+    parts = engine.content_parts(end, last=True)
+    assert parts[0] is end
+    assert parts[1:] == [b"\r\n.\r\n"]
+    assert sent_event(engine, b"250 kept\r\n").accepted == 1
+
+
+def test_chunks_that_need_no_change_are_not_copied() -> None:
+    engine = greeted(*ALL)
+    engine.mail(FROM, [TO])
+    engine.receive_data(b"250 ok\r\n250 ok\r\n")
+    content = b"Subject: x\r\n\r\n.hi\r\n"
+    assert engine.content_parts(content, last=True) == [b"BDAT 19 LAST\r\n", content]
+    assert sent_event(engine, b"250 kept\r\n").accepted == 1
+
+
+def test_a_view_that_is_no_run_of_octets_is_copied() -> None:
+    engine = greeted("PIPELINING")
+    engine.mail(FROM, [TO])
+    engine.receive_data(b"250 ok\r\n250 ok\r\n354 go\r\n")
+    assert engine.content_parts(memoryview(b"a-b-c-")[::2]) == [b"abc"]
+
+
 def test_starttls_forgets_what_was_offered() -> None:
     engine = greeted(*ALL)
     assert engine.starttls() == b"STARTTLS\r\n"

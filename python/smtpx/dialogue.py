@@ -9,10 +9,9 @@ into the verb.
 from __future__ import annotations
 
 import email.message
-import inspect
 import ssl
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
 
 from smtpx import compose, sasl
 from smtpx._core import ChallengeEvent, ClientEngine, ContentEvent, HandshakeEvent, ReplyEvent, SentEvent
@@ -29,13 +28,14 @@ from smtpx.errors import (
     TLSFailed,
 )
 from smtpx.info import ServerInfo
-from smtpx.newlines import check_newlines
+from smtpx.newlines import Octets, check_newlines
 from smtpx.outcome import Outcome
 from smtpx.result import Result
 from smtpx.target import TLSMode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
+    from types import GeneratorType
 
     from smtpx._core import Response
     from smtpx.compose import Sendable
@@ -52,9 +52,12 @@ Event: TypeAlias = "ReplyEvent | ChallengeEvent | HandshakeEvent | ContentEvent 
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """Write, and go on when there is room for more; answered by an event that came meanwhile, or None."""
+    """Write these one behind the other, and go on when there is room for more.
 
-    octets: bytes
+    Answered by an event that came meanwhile, or None.
+    """
+
+    parts: list[Octets]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ Verb: TypeAlias = "Generator[Request, Any, _T]"
 
 AT_ONCE: Final = 64 << 10  # octets of content that go to the engine whole, in one group with the envelope
 _INITIAL: Final = 9000  # octets of an initial response; more do not fit into AUTH's line (RFC 4954 4)
-_PIECE: Final = 64 << 10  # octets of larger content at once; more would have the allocator map each anew
+_PIECE: Final = 256 << 10  # octets of larger content at once
 
 
 class Dialogue:
@@ -346,7 +349,7 @@ class Dialogue:
         *,
         size: int,
         eight_bit: bool,
-        pieces: Callable[[], Iterator[bytes]],
+        pieces: Callable[[], Iterator[Octets]],
         reads: bool,
     ) -> Verb[Result]:
         engine = self.engine
@@ -370,17 +373,17 @@ class Dialogue:
             raise MessageRefused(result)
         return result
 
-    def _content(self, pieces: Iterator[bytes], reads: bool) -> Verb[SentEvent]:
+    def _content(self, pieces: Iterator[Octets], reads: bool) -> Verb[SentEvent]:
         """Give the engine the content piece by piece, until it has all or wants no more."""
         engine = self.engine
 
-        def read() -> bytes:
+        def read() -> Octets:
             return next(pieces, b"")
 
         piece = (yield Read(read)) if reads else read()
         while engine.wants_content:
             following = ((yield Read(read)) if reads else read()) if piece else b""
-            event = yield Push(engine.content(piece, last=not following))
+            event = yield Push(engine.content_parts(piece, last=not following))
             if event is not None:
                 return _sent(event)
             piece = following
@@ -394,14 +397,15 @@ def returned(verb: Verb[_T], stop: StopIteration) -> _T:
         RuntimeError: it did not end: a token function, or a trace, raised StopIteration by itself.
 
     """
-    if inspect.getgeneratorstate(verb) != inspect.GEN_CLOSED:
+    if cast("GeneratorType[Request, Any, _T]", verb).gi_frame is not None:
         raise RuntimeError("a function of the user's raised StopIteration") from stop
     value: _T = stop.value
     return value
 
 
-def _sliced(data: bytes) -> Iterator[bytes]:
-    return (data[at : at + _PIECE] for at in range(0, len(data), _PIECE))
+def _sliced(data: bytes) -> Iterator[memoryview]:
+    octets = memoryview(data)  # its slices are no copies
+    return (octets[at : at + _PIECE] for at in range(0, len(data), _PIECE))
 
 
 def _once(recipients: list[str], rcpt_params: list[dict[str, str]]) -> tuple[list[str], list[dict[str, str]]]:

@@ -21,6 +21,7 @@ from smtpx.tls import handshake_failed
 if TYPE_CHECKING:
     from smtpx._core import Response
     from smtpx.dialogue import Request, Verb
+    from smtpx.newlines import Octets
     from smtpx.options import Options, Trace
 
 __all__ = ["Link"]
@@ -237,7 +238,7 @@ class Link(asyncio.Protocol):
 
     async def _do(self, request: Request) -> Any:
         if isinstance(request, Push):
-            return await self._push(request.octets)
+            return await self._push(request.parts)
         if request is SHAKE_HANDS:
             return await self._shake_hands()
         # A function that fetches a token may stall, and so may a pipe.
@@ -254,10 +255,11 @@ class Link(asyncio.Protocol):
                 raise ReplyTimeout("the total time ran out before there was anything to say") from error
             raise
 
-    async def _push(self, octets: bytes) -> Event | None:
+    async def _push(self, parts: list[Octets]) -> Event | None:
         if self._lost is not None:
             raise self._lost
-        self._transport.write(octets)
+        for part in parts:  # before Python 3.13.2, writelines() did not say when to pause
+            self._transport.write(part)
         if self._options.trace is not None:
             self._show(self._options.trace)
         if self._paused and self._event is None:

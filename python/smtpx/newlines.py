@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from smtpx.errors import SyntaxRefused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["check_newlines"]
+__all__ = ["Octets", "check_newlines"]
+
+Octets: TypeAlias = "bytes | bytearray | memoryview"
 
 _BARE: Final = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 
 
-def check_newlines(pieces: Iterable[bytes]) -> None:
+def check_newlines(pieces: Iterable[Octets]) -> None:
     """Look for a CR or LF that is no part of a CRLF; the engine would find it when half is sent.
 
     Raises:

@@ -30,6 +30,7 @@ from smtpx.tls import handshake_failed
 if TYPE_CHECKING:
     from smtpx._core import Response
     from smtpx.dialogue import Event, Request, Verb
+    from smtpx.newlines import Octets
     from smtpx.options import Options, Trace
 
 __all__ = ["SyncLink"]
@@ -50,6 +51,7 @@ class SyncLink:
     """
 
     __slots__ = (
+        "_at_once",
         "_due",
         "_engine",
         "_event",
@@ -59,6 +61,7 @@ class SyncLink:
         "_poll",
         "_replies",
         "_socket",
+        "_trace",
         "dialogue",
         "welcome",
     )
@@ -67,6 +70,7 @@ class SyncLink:
 
     def __init__(self, options: Options, sock: socket.socket) -> None:
         self._options = options
+        self._trace = options.trace
         self._take_over(sock)
         self._event: Event | None = None
         self._replies = 0
@@ -105,7 +109,7 @@ class SyncLink:
             self._be_patient()
         try:
             if self._engine.idle and self._ready():
-                self._look_up()
+                self._look_up()  # one look a verb: what it finds would pass for the next reply
             request = next(verb)
             while True:
                 try:
@@ -122,7 +126,7 @@ class SyncLink:
                 self.close()
 
     def _look_up(self) -> None:
-        """Read what came while nobody waited: a farewell, or what would pass for the next reply."""
+        """Read what came while nobody waited, be it a farewell."""
         try:
             self._hear()
         except ClientError:
@@ -139,7 +143,9 @@ class SyncLink:
 
     def _do(self, request: Request) -> Any:
         if isinstance(request, Push):
-            self._write(request.octets)
+            self._write_all(request.parts)
+            if self._trace is not None:
+                self._tell(self._trace)
             if self._event is None and self._ready():
                 self._hear()  # it may refuse the rest
             event, self._event = self._event, None
@@ -160,7 +166,9 @@ class SyncLink:
 
     def _take_over(self, sock: socket.socket) -> None:
         self._socket = sock
+        # A plain socket is told by the call not to wait; one in TLS, or on Windows, has to be set to it.
         self._plain = os.name == "posix" and not isinstance(sock, ssl.SSLSocket)
+        self._at_once = socket.MSG_DONTWAIT if self._plain else 0
         self._poll = None
         if hasattr(select, "poll"):  # select() knows no descriptor over 1,023
             self._poll = select.poll()
@@ -177,19 +185,20 @@ class SyncLink:
                 self._hear_why(error)
                 return
         if sent < len(octets):
-            self._write_on(memoryview(octets)[sent:])
+            self._write_all([memoryview(octets)[sent:]])
         self._heard = time.monotonic()
-        if self._options.trace is not None:
-            self._tell(self._options.trace)
+        if self._trace is not None:
+            self._tell(self._trace)
 
-    def _write_on(self, octets: memoryview) -> None:
+    def _write_all(self, parts: list[Octets]) -> None:
         """Write as the server takes it, and hear what it says meanwhile: it may end the session."""
-        self._socket.settimeout(0)
+        parts = _behind(parts, 0)
         self._heard = time.monotonic()
+        self._dont_wait()
         try:
-            while octets and not self._engine.closed:
+            while parts and not self._engine.closed:
                 try:
-                    octets = octets[self._socket.send(octets) :]
+                    parts = _behind(parts, self._send(parts))
                     self._heard = time.monotonic()
                 except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError) as error:
                     writing = not isinstance(error, ssl.SSLWantReadError)
@@ -201,17 +210,23 @@ class SyncLink:
                         self.close()  # all is said, but not all was read
                         return
                     if output := self._take():
-                        octets = memoryview(octets.tobytes() + output)
+                        parts.append(output)
                 except OSError as error:
                     self._hear_why(error)
                     return
         finally:
-            self._be_patient()
+            self._wait_again()
+
+    def _send(self, parts: list[Octets]) -> int:
+        """Have the kernel take what it has room for."""
+        if self._plain:
+            return self._socket.sendmsg(parts, (), socket.MSG_DONTWAIT)
+        return self._socket.send(parts[0])
 
     def _hear_why(self, error: OSError) -> None:
         """Read the server's last words, which a write that failed would hide; raise where there are none."""
         if self._event is None:
-            self._socket.settimeout(0)
+            self._dont_wait()
             with contextlib.suppress(ClientError):
                 self._take()
         if self._event is None:
@@ -236,11 +251,11 @@ class SyncLink:
 
     def _hear(self) -> None:
         """Feed the engine what has come, without waiting."""
-        self._socket.settimeout(0)
+        self._dont_wait()
         try:
             output = self._take()
         finally:
-            self._be_patient()
+            self._wait_again()
         if output:
             self._write(output)
 
@@ -249,7 +264,7 @@ class SyncLink:
         output = b""
         while self._event is None and not self._engine.closed:
             try:
-                octets = self._socket.recv(_READ)
+                octets = self._socket.recv(_READ, self._at_once)
             except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 break
             except OSError as error:
@@ -269,13 +284,21 @@ class SyncLink:
         if engine.replies != self._replies:
             self._replies = engine.replies
             self._heard = time.monotonic()
-        if self._options.trace is not None:
-            self._tell(self._options.trace)
+        if self._trace is not None:
+            self._tell(self._trace)
         if self._event is None and engine.closed:
             raise self.dialogue.lost()
         if self._event is None and (self._heard >= self._due or (not output and self._left() <= 0)):
             raise self._late()
         return output
+
+    def _dont_wait(self) -> None:
+        if not self._plain:
+            self._socket.settimeout(0)
+
+    def _wait_again(self) -> None:
+        if not self._plain:
+            self._be_patient()
 
     # -- the clock
 
@@ -303,6 +326,8 @@ class SyncLink:
 
     def _ready(self, *, writing: bool = False, seconds: float = 0) -> bool:
         """Wait until octets can be read or, with `writing`, be written; an hour at most."""
+        if self._plain and self._poll is not None and not seconds:
+            return bool(self._poll.poll(0))
         sock = self._socket
         if not self._plain and isinstance(sock, ssl.SSLSocket) and sock.pending():
             return True
@@ -385,6 +410,15 @@ def _secured(options: Options, sock: socket.socket, patience: float) -> ssl.SSLS
         return options.context.wrap_socket(sock, server_hostname=options.target.host or None)
     except (OSError, ValueError) as error:
         raise handshake_failed(options.target, error) from error
+
+
+def _behind(parts: list[Octets], sent: int) -> list[Octets]:
+    """Return what is left of them behind so many octets."""
+    for index, part in enumerate(parts):
+        if sent < len(part):
+            return [memoryview(part)[sent:], *parts[index + 1 :]] if sent else parts[index:]
+        sent -= len(part)
+    return []
 
 
 def _timeval(seconds: float) -> bytes:

@@ -50,7 +50,8 @@ fn act(client: &mut Client, what: u8, input: &[u8]) -> bool {
             };
             return client.mail(&envelope, (kind == 0).then_some(input)).is_ok();
         }
-        2 | 3 => drop(client.content(input, what & 16 == 0)),
+        2 => drop(client.content(input, what & 16 == 0)),
+        3 => drop(client.pass_content(input, what & 16 == 0)),
         4 => drop(client.command(input)),
         5 => drop(client.starttls()),
         6 => drop(client.tls_started()),

@@ -264,6 +264,39 @@ impl ClientEngine {
         Ok(self.output(py))
     }
 
+    /// Does the same for a driver that copies nothing: gives buffers to send one behind the other; `piece` (bytes, or
+    /// a memoryview of them) is one of them where it goes as it is.
+    #[pyo3(signature = (piece, /, *, last = false))]
+    fn content_parts<'py>(
+        &mut self,
+        py: Python<'py>,
+        piece: &Bound<'py, PyAny>,
+        last: bool,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let octets = Octets::of_bytes(piece)?;
+        let client = &mut self.0;
+        let place = match &octets {
+            Octets::Copied(_) => None, // it may change until it is sent
+            fixed => {
+                let fixed = fixed.get()?;
+                py.detach(|| client.pass_content(fixed, last))
+            }
+        };
+        let Some(place) = place else { return PyList::new(py, [self.content(py, piece, last)?]) };
+        self.0.drain_output(|around| {
+            let (before, behind) = around.split_at(place);
+            let parts = PyList::empty(py);
+            if !before.is_empty() {
+                parts.append(PyBytes::new(py, before))?;
+            }
+            parts.append(piece)?;
+            if !behind.is_empty() {
+                parts.append(PyBytes::new(py, behind))?;
+            }
+            Ok(parts)
+        })
+    }
+
     /// Begins a command (bytes, without CRLF) that one reply answers; gives the octets to send.
     #[pyo3(signature = (line, /))]
     fn command<'py>(&mut self, py: Python<'py>, line: &[u8]) -> PyResult<Bound<'py, PyBytes>> {

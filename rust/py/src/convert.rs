@@ -1,16 +1,19 @@
 //! Between Python's values and the core's.
 
+use std::ops::Range;
+
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyDict, PyString, PyType};
+use pyo3::types::{PyBytes, PyDict, PyMemoryView, PyString, PyType};
 use smtpx_core::command::Verb;
 use smtpx_core::error::Error;
 
-/// Octets of a `bytes` or `str` without a copy, of any other buffer with one.
+/// Octets of a `bytes`, a part of it (`memoryview`) or a `str` without a copy, of any other buffer with one.
 pub enum Octets<'py> {
     Bytes(Bound<'py, PyBytes>),
+    Part(Bound<'py, PyBytes>, Range<usize>),
     Text(Bound<'py, PyString>),
     Copied(Vec<u8>),
 }
@@ -39,7 +42,10 @@ impl<'py> Octets<'py> {
 
     fn of_buffer(value: &Bound<'py, PyAny>, expected: &str) -> PyResult<Self> {
         match PyBuffer::<u8>::get(value) {
-            Ok(buffer) => Ok(Self::Copied(buffer.to_vec(value.py())?)),
+            Ok(buffer) => match part_of_bytes(value, &buffer)? {
+                Some((bytes, range)) => Ok(Self::Part(bytes, range)),
+                None => Ok(Self::Copied(buffer.to_vec(value.py())?)),
+            },
             Err(_) => {
                 Err(PyTypeError::new_err(format!("expected {expected}, not {}", value.get_type().name()?)))
             }
@@ -49,10 +55,26 @@ impl<'py> Octets<'py> {
     pub fn get(&self) -> PyResult<&[u8]> {
         match self {
             Self::Bytes(bytes) => Ok(bytes.as_bytes()),
+            Self::Part(bytes, range) => Ok(&bytes.as_bytes()[range.clone()]),
             Self::Text(text) => Ok(text.to_str()?.as_bytes()),
             Self::Copied(octets) => Ok(octets),
         }
     }
+}
+
+/// Where a view's octets lie in the `bytes` that it is of; only those cannot change while they are read.
+fn part_of_bytes<'py>(
+    value: &Bound<'py, PyAny>,
+    buffer: &PyBuffer<u8>,
+) -> PyResult<Option<(Bound<'py, PyBytes>, Range<usize>)>> {
+    if !value.is_instance_of::<PyMemoryView>() || !buffer.is_c_contiguous() {
+        return Ok(None);
+    }
+    let Ok(bytes) = value.getattr("obj")?.cast_into::<PyBytes>() else { return Ok(None) };
+    let octets = bytes.as_bytes();
+    let start = (buffer.buf_ptr() as usize).wrapping_sub(octets.as_ptr() as usize);
+    let range = start..start.saturating_add(buffer.len_bytes());
+    Ok(octets.get(range.clone()).is_some().then_some((bytes, range)))
 }
 
 /// The classes of `smtpx.errors` that the core's errors become.

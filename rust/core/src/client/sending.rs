@@ -48,18 +48,36 @@ impl Client {
         if !self.wants_content() {
             return Ok(());
         }
+        let must_wait = self.chunk_must_wait();
         let Some(transaction) = &mut self.transaction else { return Ok(()) };
-        if transaction.encoder.framing() == Framing::Binary
-            && !self.offers.pipelining
-            && !self.asked.is_empty()
-        {
-            // The next chunk may not go before the reply to the last; a file is small beside a message lost.
+        if must_wait {
             let (held, ends) = transaction.held.get_or_insert_default();
             held.extend_from_slice(piece);
             *ends = last;
             return Ok(());
         }
         self.give(piece, last)
+    }
+
+    /// Does the same without a copy of the piece: gives the place in the output where the driver has to send it. None
+    /// where it cannot go as it is, and nothing is done: give it by [`Client::content`].
+    pub fn pass_content(&mut self, piece: &[u8], last: bool) -> Option<usize> {
+        if !self.wants_content() || self.chunk_must_wait() {
+            return None;
+        }
+        let transaction = self.transaction.as_mut()?;
+        let before = self.output.len();
+        let place = transaction.encoder.pass(piece, last, &mut self.output)?;
+        let framing = transaction.encoder.framing();
+        note_content(&mut self.transcript, framing, &self.output[before..], piece.len(), last);
+        self.content_given(last);
+        Some(place)
+    }
+
+    /// The next chunk may not go before the reply to the last; a file is small beside a message lost.
+    fn chunk_must_wait(&self) -> bool {
+        let binary = |transaction: &Transaction| transaction.encoder.framing() == Framing::Binary;
+        !self.offers.pipelining && !self.asked.is_empty() && self.transaction.as_deref().is_some_and(binary)
     }
 
     fn give(&mut self, piece: &[u8], last: bool) -> Result<()> {
@@ -73,7 +91,7 @@ impl Client {
         // A piece may be all held back: no chunk, and no reply to it.
         if self.output.len() > before {
             let framing = transaction.encoder.framing();
-            note_content(&mut self.transcript, framing, &self.output[before..], last);
+            note_content(&mut self.transcript, framing, &self.output[before..], 0, last);
             self.content_given(last);
         }
         Ok(())
@@ -214,7 +232,7 @@ impl Client {
         let Some(transaction) = &mut self.transaction else { return None };
         transaction.stage = Stage::Content;
         let Some(whole) = transaction.whole.take() else { return Some(Event::Content) };
-        note_content(&mut self.transcript, transaction.encoder.framing(), &whole, true);
+        note_content(&mut self.transcript, transaction.encoder.framing(), &whole, 0, true);
         if self.output.is_empty() {
             self.output = whole;
         } else {
@@ -262,8 +280,15 @@ impl Client {
     }
 }
 
-/// Of content the transcript has its size, beside the command of the chunk or the dot at the end.
-fn note_content(transcript: &mut Option<Vec<(char, String)>>, framing: Framing, framed: &[u8], last: bool) {
+/// Of content the transcript has its size, beside the command of the chunk or the dot at the end. `apart`: octets of it
+/// that are not in `framed`.
+fn note_content(
+    transcript: &mut Option<Vec<(char, String)>>,
+    framing: Framing,
+    framed: &[u8],
+    apart: usize,
+    last: bool,
+) {
     let Some(transcript) = transcript else { return };
     let mut content = framed;
     if framing != Framing::Dots {
@@ -273,8 +298,9 @@ fn note_content(transcript: &mut Option<Vec<(char, String)>>, framing: Framing, 
     } else if last {
         content = framed.strip_suffix(b".\r\n").unwrap_or(framed);
     }
-    if !content.is_empty() {
-        transcript.push(('>', format!("<{} octets of content>", content.len())));
+    let octets = content.len() + apart;
+    if octets > 0 {
+        transcript.push(('>', format!("<{octets} octets of content>")));
     }
     if framing == Framing::Dots && last {
         transcript.push(('>', ".".to_owned()));

@@ -39,6 +39,51 @@ fn encoded(framing: Framing, newlines: Newlines, pieces: &[&[u8]]) -> Result<Vec
     Ok(out)
 }
 
+/// The same, without a copy of the pieces that can go as they are; and how many of them could.
+fn passed(framing: Framing, pieces: &[&[u8]]) -> (Vec<u8>, usize) {
+    let mut encoder = ContentEncoder::new(framing, Newlines::Fix);
+    let (mut sent, mut count) = (Vec::new(), 0);
+    for (index, piece) in pieces.iter().enumerate() {
+        let last = index + 1 == pieces.len();
+        let mut out = Vec::new();
+        if let Some(place) = encoder.pass(piece, last, &mut out) {
+            out.splice(place..place, piece.iter().copied());
+            count += 1;
+        } else {
+            encoder.encode(piece, last, &mut out).expect("fixed");
+        }
+        sent.extend(out);
+    }
+    (sent, count)
+}
+
+#[test]
+fn what_needs_no_change_is_passed() {
+    let plain: &[&[u8]] = &[b"Subject: x\r\n", b"\r\n a.b .\r\n", b"no end"];
+    assert_eq!(passed(Framing::Dots, plain), (b"Subject: x\r\n\r\n a.b .\r\nno end\r\n.\r\n".to_vec(), 3));
+    assert_eq!(passed(Framing::Chunks, &[b"a\r\n.", b"."]).1, 2);
+    assert_eq!(passed(Framing::Binary, &[b"\n.\r", b"\n"]).1, 2);
+}
+
+#[test]
+fn what_needs_a_change_is_not_passed() {
+    for piece in [&b".a\r\n"[..], b"a\r\n.", b"a\nb", b"a\rb", b"a\r", b"\n", b""] {
+        assert_eq!(passed(Framing::Dots, &[piece]).1, 0, "{piece:?}");
+    }
+    // A dot, or an LF, is what the octet in the piece before it makes of it.
+    assert_eq!(passed(Framing::Dots, &[b"a\r\n", b".b\r\n"]).1, 1);
+    assert_eq!(passed(Framing::Dots, &[b"a", b".b\r\n"]).1, 2);
+    assert_eq!(passed(Framing::Chunks, &[b"a\r", b"\nb\r\n"]).1, 0);
+    // Also where two blocks of a large piece meet.
+    for at in 16_380..16_390 {
+        let mut piece = vec![b'x'; at];
+        piece.extend_from_slice(b"\r\n.");
+        assert_eq!(passed(Framing::Dots, &[&piece]).1, 0);
+        piece.splice(at..at + 2, *b"x\n");
+        assert_eq!(passed(Framing::Chunks, &[&piece]).1, 0);
+    }
+}
+
 /// What a server makes of it, with nothing behind its end.
 fn of_data(octets: &[u8]) -> Result<Vec<u8>, data::Flaw> {
     let mut decoder = DataDecoder::new(data::Newlines::Reject, usize::MAX);
@@ -116,6 +161,17 @@ proptest! {
         prop_assert_eq!(of_chunks(&chunks, false), Ok(fixed(&content)));
         let binary = encoded(Framing::Binary, Newlines::Strict, &pieces).expect("binary has no newlines");
         prop_assert_eq!(of_chunks(&binary, true), Ok(content));
+    }
+
+    #[test]
+    fn what_is_passed_is_what_is_encoded(
+        content in content(), cuts in prop::collection::vec(any::<usize>(), 0..6),
+    ) {
+        let pieces = cut(&content, &cuts);
+        for framing in [Framing::Dots, Framing::Chunks, Framing::Binary] {
+            let encoded = encoded(framing, Newlines::Fix, &pieces).expect("fixed");
+            prop_assert_eq!(passed(framing, &pieces).0, encoded);
+        }
     }
 
     #[test]
