@@ -192,6 +192,35 @@ def test_each_task_hears_why_there_is_no_connection(run: Run, scripted: Scripted
     run(main())
 
 
+@pytest.mark.parametrize("recipients", [None, [JOE]], ids=["of the header", "given"])
+def test_a_message_that_no_connection_took_is_to_be_sent_again(
+    run: Run, scripted: Scripted, recipients: list[str] | None
+) -> None:
+    server = scripted([say(b"554 5.3.2 no\r\n")])
+    message = f"From: ann@example.com\r\nTo: {JOE}\r\n\r\n".encode()
+
+    async def main() -> None:
+        async with Pool(server.url(), timeout=PATIENCE) as pool:
+            with pytest.raises(CommandRefused) as failed:
+                await pool.send(message, recipients=recipients)
+        assert failed.value.result is not None
+        assert failed.value.result.retry() == [JOE]
+
+    run(main())
+
+
+def test_a_message_to_nobody_has_no_result_where_no_connection_is(run: Run, scripted: Scripted) -> None:
+    server = scripted([say(b"554 5.3.2 no\r\n")])
+
+    async def main() -> None:
+        async with Pool(server.url(), timeout=PATIENCE) as pool:
+            with pytest.raises(CommandRefused) as failed:
+                await pool.send(b"From: ann@example.com\r\n\r\n")
+        assert failed.value.result is None
+
+    run(main())
+
+
 def test_where_one_connection_failed_the_next_task_tries_anew(run: Run, scripted: Scripted) -> None:
     server = scripted([say(b"421 4.3.2 not yet\r\n")], polite())
 

@@ -8,7 +8,7 @@ from collections import deque
 from email.message import Message
 from typing import TYPE_CHECKING, Self
 
-from smtpx.compose import source
+from smtpx import compose
 from smtpx.errors import ClientError, ConfigurationError, ConnectionLost, EngineError, MessageRefused
 from smtpx.link import Link
 from smtpx.options import Options
@@ -91,13 +91,20 @@ class Pool:
         dsn: DSN | None = None,
         require_tls: bool = False,
     ) -> Result:
-        """See `Client.send`."""
+        """See `Client.send`; where no connection can be had, each recipient of the result is temporary."""
         if not isinstance(message, bytes | Message):
             # A pipe can be read once, but the message may have to be sent on another connection.
-            message = await asyncio.to_thread(source, message)
-        return await self._on_one(
-            lambda dialogue: dialogue.send(message, mail_from, recipients, dsn, require_tls)
-        )
+            message = await asyncio.to_thread(compose.source, message)
+        try:
+            return await self._on_one(
+                lambda dialogue: dialogue.send(message, mail_from, recipients, dsn, require_tls)
+            )
+        except ClientError as error:
+            if error.result is None:  # there was no connection to be had
+                with contextlib.suppress(OSError, TypeError, ValueError):  # nor, then, anybody to send it to
+                    to = await asyncio.to_thread(compose.envelope, message, mail_from, recipients)
+                    error.result = Result(to.recipients, Outcome.TEMPORARY)
+            raise
 
     async def mail_tx(self, mail: MailTx) -> Result:
         """See `Client.mail_tx`."""
