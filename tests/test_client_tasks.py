@@ -241,6 +241,28 @@ def test_the_end_of_an_idle_connection_is_noticed(run: Run, scripted: Scripted) 
     run(main())
 
 
+def test_a_trace_that_raises_while_nothing_is_said_is_told_to_the_loop(run: Run, scripted: Scripted) -> None:
+    go = threading.Event()
+    server = scripted(polite(noop=then(say(b"250 ok\r\n"), wait(go), say(b"421 4.4.2 idle\r\n"), hang())))
+
+    def trace(way: str, line: str) -> None:
+        if "421" in line:
+            raise ZeroDivisionError
+
+    async def main() -> None:
+        told: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.set_result(context))
+        client = Client(server.url(), trace=trace, timeout=PATIENCE)
+        await client.connect()
+        await client.noop()
+        go.set()
+        assert isinstance((await told)["exception"], ZeroDivisionError)
+        assert not client.connected
+        await client.close()
+
+    run(main())
+
+
 def test_nothing_is_left_on_the_loop(run: Run, scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
     server = scripted(polite())
 

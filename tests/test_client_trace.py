@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 from smtpx import ConnectionLost
 
-from tests.clients import CONTENT, mail
+from tests.clients import CONTENT, LARGE, mail
 from tests.peer import PATIENCE
+from tests.scripted import hang, say, then
 from tests.sessions import polite
 
 if TYPE_CHECKING:
@@ -69,7 +70,9 @@ def test_a_trace_that_raises_ends_the_verb(client: Clients, scripted: Scripted) 
     session.close()
 
 
-def test_a_trace_that_raises_on_a_reply_ends_the_verb(client: Clients, scripted: Scripted) -> None:
+def test_a_trace_that_raises_on_a_reply_ends_the_verb(
+    client: Clients, scripted: Scripted, caplog: pytest.LogCaptureFixture
+) -> None:
     def trace(way: str, line: str) -> None:
         if line == "250 2.0.0 ok":
             raise ZeroDivisionError
@@ -77,9 +80,41 @@ def test_a_trace_that_raises_on_a_reply_ends_the_verb(client: Clients, scripted:
     server = scripted(polite())
     session = client(server.url(), trace=trace, timeout=PATIENCE)
     session.connect()
-    with pytest.raises((ZeroDivisionError, ConnectionLost)):  # on a loop it breaks the connection
+    with pytest.raises(ZeroDivisionError):
         session.noop()
     assert not session.connected
+    with pytest.raises(ConnectionLost):
+        session.noop()
+    session.close()
+    assert not [record for record in caplog.records if record.name == "asyncio"]
+
+
+def test_a_trace_that_raises_within_a_message_ends_it(client: Clients, scripted: Scripted) -> None:
+    def trace(way: str, line: str) -> None:
+        if line.startswith("354"):
+            raise ZeroDivisionError
+
+    server = scripted(polite(data=then(say(b"354 go\r\n"), hang())))
+    session = client(server.url(), trace=trace, timeout=PATIENCE)
+    session.connect()
+    with pytest.raises(ZeroDivisionError):
+        session.mail_tx(mail(data=LARGE))
+    assert not session.connected
+    session.close()
+
+
+def test_a_trace_that_stops_an_iteration_on_a_reply_ends_no_verb_well(
+    client: Clients, scripted: Scripted
+) -> None:
+    def trace(way: str, line: str) -> None:
+        if line == "250 2.0.0 ok":
+            raise StopIteration("taken")
+
+    server = scripted(polite())
+    session = client(server.url(), trace=trace, timeout=PATIENCE)
+    session.connect()
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        session.noop()
     session.close()
 
 

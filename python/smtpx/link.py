@@ -77,7 +77,7 @@ class Link(asyncio.Protocol):
         self._waiter: asyncio.Future[Any] | None = None
         self._room: asyncio.Future[None] | None = None
         self._event: Event | None = None
-        self._lost: ClientError | None = None
+        self._lost: Exception | None = None
         self._closed: asyncio.Future[None] = loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
         self._heard = self.rested = loop.time()
@@ -151,7 +151,11 @@ class Link(asyncio.Protocol):
         if output:
             self._transport.write(output)
         if self._options.trace is not None:
-            self._show(self._options.trace)
+            try:
+                self._show(self._options.trace)
+            except Exception as failure:
+                self._fail_in_trace(failure)  # it is for whoever said the verb, not for the loop
+                return
         if event is not None:
             self._tell(event)
         elif engine.closed:
@@ -314,7 +318,16 @@ class Link(asyncio.Protocol):
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
 
-    def _fail(self, error: ClientError, cause: BaseException | None) -> None:
+    def _fail_in_trace(self, error: Exception) -> None:
+        if isinstance(error, StopIteration):  # no future takes it
+            stopped = RuntimeError("a function of the user's raised StopIteration")
+            stopped.__cause__ = error
+            error = stopped
+        if self._verb is None:
+            self._loop.call_exception_handler({"message": "the trace of a client failed", "exception": error})
+        self._fail(error, error.__cause__)
+
+    def _fail(self, error: Exception, cause: BaseException | None) -> None:
         if self._lost is not None:
             return
         error.__cause__ = cause

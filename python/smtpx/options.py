@@ -111,7 +111,8 @@ class Settings(TypedDict, total=False):
     newlines: Literal["fix", "strict"]
     """What becomes of a bare CR or LF in content: a CRLF, or a `ValueError`."""
     trace: Trace | None
-    """Called with ">" or "<" and each line sent or read, without secrets and content."""
+    """Called with ">" or "<" and each line sent or read, without secrets and content; what it raises ends the
+    verb, and the connection."""
 
 
 class Options:
