@@ -10,7 +10,7 @@ from email.policy import SMTP
 from typing import TYPE_CHECKING
 
 import pytest
-from smtpx import MailTx, Mechanism, Outcome
+from smtpx import DSN, MailTx, Mechanism, Outcome
 from smtpx.errors import ClientError, CommandRefused, LoginRefused, MessageRefused
 
 from tests import postfix as accounts
@@ -250,6 +250,17 @@ def test_postfix_sends_the_notice_that_was_asked_for(client: Clients, postfix: P
     notice = postfix.take(sender).content
     assert b"\r\nOriginal-Envelope-Id: QQ314159\r\n" in notice
     assert b"\r\nAction: delivered\r\n" in notice
+
+
+@pytest.mark.parametrize("to", [JOE, UMLAUT])
+def test_postfix_names_the_original_recipient(client: Clients, postfix: Postfix, to: str) -> None:
+    sender = "ann@example.org"
+    with client(f"smtp://127.0.0.1:{postfix.smtp}") as session:
+        session.send(CONTENT, mail_from=sender, recipients=[to], dsn=DSN(notify=("SUCCESS",)))
+    postfix.take(to)
+    notice = postfix.take(sender).content.decode()
+    kind = "rfc822" if to.isascii() else "utf-8"
+    assert f"\r\nOriginal-Recipient: {kind};{to}\r\n" in notice
 
 
 def test_postfix_answers_the_verbs(client: Clients, postfix: Postfix) -> None:
