@@ -20,6 +20,7 @@ from smtpx.errors import AddressError, NotOffered
 from smtpx.folding import ascii_domain, fold_domain
 from smtpx.headers import addresses_of, header_end, without_bcc
 from smtpx.mime import convert, is_binary, render
+from smtpx.newlines import mended_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -53,7 +54,7 @@ class Content:
 
     Attributes:
         data: the octets, or None where `chunks` reads them from a file.
-        size: octets; what a newline that is not CRLF will grow by when it is mended is not counted.
+        size: octets, as they are; see `mended_size`.
         eight_bit: whether the body has octets over 127: BODY=8BITMIME (RFC 6152).
         binary: whether it says that it is binary: BODY=BINARYMIME (RFC 3030).
         smtputf8: whether the envelope or the header has UTF-8: the parameter SMTPUTF8 (RFC 6531).
@@ -66,6 +67,12 @@ class Content:
     binary: bool
     smtputf8: bool
     upload: Upload | None = None
+
+    def mended_size(self) -> int:
+        """Return how many octets the server gets: but in binary, every newline becomes a CRLF."""
+        if self.binary:
+            return self.size
+        return mended_size([self.data or b""]) if self.upload is None else self.upload.mended_size
 
     def chunks(self) -> Iterator[bytes]:
         """Give the octets in pieces of at most 256 KiB where they are read from a file, which blocks.
@@ -97,6 +104,7 @@ class Upload:
     Attributes:
         header: the octets of the header, Bcc and all.
         size: the octets of the message without Bcc.
+        mended_size: the same once every line ends with CRLF.
         seven_bit: whether its body is ASCII.
 
     """
@@ -111,11 +119,17 @@ class Upload:
             self._file = self._spooled(file)
         self._start = 0 if isinstance(self._file, Path) else self._file.tell()
         self.header = _read_header(self._chunks(0))
+        self.mended_size = mended_size(self._measured())
+
+    def _measured(self) -> Iterator[bytes]:
         pieces = self.pieces()
-        self.size, self.seven_bit = len(next(pieces)), True
+        header = next(pieces)
+        self.size, self.seven_bit = len(header), True
+        yield header
         for piece in pieces:
             self.size += len(piece)
             self.seven_bit = self.seven_bit and piece.isascii()
+            yield piece
 
     def pieces(self) -> Iterator[bytes]:
         """Give the message without its Bcc, the rest octet for octet."""

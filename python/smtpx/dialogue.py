@@ -28,7 +28,7 @@ from smtpx.errors import (
     TLSFailed,
 )
 from smtpx.info import ServerInfo
-from smtpx.newlines import Octets, check_newlines
+from smtpx.newlines import Octets, check_newlines, mended_size
 from smtpx.outcome import Outcome
 from smtpx.result import Result
 from smtpx.target import TLSMode
@@ -266,7 +266,7 @@ class Dialogue:
             mail.params,
             rcpt_params if any(rcpt_params) else None,
             data if len(data) <= AT_ONCE else None,
-            size=len(data),
+            size=lambda: len(data) if _is_binary(mail.params) else mended_size([data]),
             eight_bit=len(data) > AT_ONCE and not data.isascii(),
             pieces=lambda: _sliced(data),
             reads=False,
@@ -320,7 +320,7 @@ class Dialogue:
                 params,
                 None if dsn is None else [dsn.rcpt_params(recipient) for recipient in to],
                 data if content.size <= AT_ONCE else None,
-                size=content.size,
+                size=content.mended_size,
                 eight_bit=content.eight_bit,
                 pieces=content.chunks if data is None else lambda: _sliced(data),
                 reads=data is None,
@@ -347,15 +347,17 @@ class Dialogue:
         rcpt_params: list[dict[str, str]] | None,
         data: bytes | None,
         *,
-        size: int,
+        size: Callable[[], int],
         eight_bit: bool,
         pieces: Callable[[], Iterator[Octets]],
         reads: bool,
     ) -> Verb[Result]:
         engine = self.engine
         try:
-            octets = self._begin().mail(
-                mail_from, recipients, params, rcpt_params, data, size=size, eight_bit=eight_bit
+            self._begin()
+            counted = size() if data is None and engine.offers("SIZE") else None
+            octets = engine.mail(
+                mail_from, recipients, params, rcpt_params, data, size=counted, eight_bit=eight_bit
             )
             event = yield octets
             if isinstance(event, ContentEvent):
@@ -406,6 +408,10 @@ def returned(verb: Verb[_T], stop: StopIteration) -> _T:
 def _sliced(data: bytes) -> Iterator[memoryview]:
     octets = memoryview(data)  # its slices are no copies
     return (octets[at : at + _PIECE] for at in range(0, len(data), _PIECE))
+
+
+def _is_binary(params: dict[str, str]) -> bool:
+    return any((key.upper(), value.upper()) == ("BODY", "BINARYMIME") for key, value in params.items())
 
 
 def _once(recipients: list[str], rcpt_params: list[dict[str, str]]) -> tuple[list[str], list[dict[str, str]]]:

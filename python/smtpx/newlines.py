@@ -1,16 +1,17 @@
-"""Line ends of content that is sent in pieces: checked before the first of them leaves."""
+"""Line ends of content that is sent in pieces: checked, and counted, before the first of them leaves."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from smtpx._core import count_bare_newlines
 from smtpx.errors import SyntaxRefused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Octets", "check_newlines"]
+__all__ = ["Octets", "check_newlines", "mended_size"]
 
 Octets: TypeAlias = "bytes | bytearray | memoryview"
 
@@ -36,6 +37,17 @@ def check_newlines(pieces: Iterable[Octets]) -> None:
         last = octets[-1:]
     if last == b"\r":
         raise _refused(taken - 1)
+
+
+def mended_size(pieces: Iterable[Octets]) -> int:
+    """Return how many octets they are once every line ends with CRLF: what SIZE declares (RFC 1870 3)."""
+    size, last = 0, b""
+    for piece in pieces:
+        size += len(piece) + count_bare_newlines(piece)
+        if last == b"\r" and piece[:1] == b"\n":
+            size -= 2  # one CRLF, not two bare ones
+        last = bytes(piece[-1:]) or last
+    return size if last in (b"", b"\r", b"\n") else size + 2
 
 
 def _refused(offset: int) -> SyntaxRefused:

@@ -352,6 +352,18 @@ pub(crate) fn clean_lines(block: &[u8]) -> Option<&[u8]> {
     (flaws == 0).then_some(block)
 }
 
+/// How many CRs and LFs there are outside a CRLF.
+pub fn count_bare_newlines(octets: &[u8]) -> usize {
+    let (Some(first), Some(last)) = (octets.first(), octets.last()) else { return 0 };
+    // At most 255 pairs at once, and no branch inside: compiled to vector instructions that count in octets.
+    let pairs = (0..octets.len()).step_by(255).map(|start| {
+        let block = &octets[start..octets.len().min(start + 256)];
+        let bare = |(&before, &octet): (&u8, &u8)| u8::from((octet == b'\n') != (before == b'\r'));
+        usize::from(block.iter().zip(&block[1..]).map(bare).sum::<u8>())
+    });
+    pairs.sum::<usize>() + usize::from(*first == b'\n') + usize::from(*last == b'\r')
+}
+
 /// `content` as DATA sends it: a dot doubled at the start and behind each CRLF. No final dot is added.
 pub fn dot_stuff(content: &[u8]) -> Vec<u8> {
     let mut stuffed = Vec::with_capacity(content.len() + content.len() / 64 + 1);

@@ -1,7 +1,9 @@
 //! Content framing (HOSTILE 1-15, 37-46): row by row, against a naive model, and at every split.
 
 use proptest::prelude::*;
-use smtpx_core::data::{ChunkDecoder, DataDecoder, Flaw, Newlines, Progress, dot_stuff, dot_unstuff};
+use smtpx_core::data::{
+    ChunkDecoder, DataDecoder, Flaw, Newlines, Progress, count_bare_newlines, dot_stuff, dot_unstuff,
+};
 
 const NO_LIMIT: usize = usize::MAX;
 
@@ -301,6 +303,27 @@ fn stuffing_doubles_a_dot_behind_a_crlf_only() {
 }
 
 /// Octets that matter, and some that do not.
+#[test]
+fn bare_newlines_are_counted() {
+    for (octets, count) in [
+        (&b""[..], 0),
+        (b"a\r\n\r\nb", 0),
+        (b"\n", 1),
+        (b"\r", 1),
+        (b"\r\r\n", 1),
+        (b"\n\r", 2),
+        (b"a\nb\rc\r\n\n", 3),
+    ] {
+        assert_eq!(count_bare_newlines(octets), count, "{octets:?}");
+    }
+    // Also where two blocks meet, and where a block is full of them.
+    for at in 250..260 {
+        let line = [&vec![b'x'; at][..], b"\r\n\n"].concat();
+        assert_eq!(count_bare_newlines(&line.repeat(3)), 3);
+        assert_eq!(count_bare_newlines(&vec![b'\n'; at]), at);
+    }
+}
+
 fn tricky(longest: usize) -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         4 => Just(&b"\r\n"[..]),

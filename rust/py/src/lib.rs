@@ -21,8 +21,8 @@ mod _core {
     use crate::events::{AuthEvent, CloseEvent, CommandEvent, ErrorEvent, MessageEvent};
     #[pymodule_export]
     use crate::parsers::{
-        ResponseDecoder, decode_xtext, dot_stuff, dot_unstuff, encode_xtext, parse_command, parse_mailbox,
-        parse_path, parse_response,
+        ResponseDecoder, count_bare_newlines, decode_xtext, dot_stuff, dot_unstuff, encode_xtext,
+        parse_command, parse_mailbox, parse_path, parse_response,
     };
     #[pymodule_export]
     use crate::values::{Command, Response, server_info};

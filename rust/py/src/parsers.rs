@@ -81,6 +81,15 @@ pub fn dot_unstuff<'py>(data: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes
     transformed(data, data::dot_unstuff)
 }
 
+/// How many CRs and LFs (int) of the octets (bytes) are no part of a CRLF.
+#[pyfunction]
+#[pyo3(signature = (data, /))]
+pub fn count_bare_newlines(data: &Bound<'_, PyAny>) -> PyResult<usize> {
+    let octets = Octets::of_bytes(data)?;
+    let octets = octets.get()?;
+    Ok(data.py().detach(|| data::count_bare_newlines(octets)))
+}
+
 /// A text (str) as xtext (str), the coding of ENVID, ORCPT and AUTH= (RFC 3461 4).
 #[pyfunction]
 #[pyo3(signature = (text, /))]
