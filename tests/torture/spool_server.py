@@ -1,7 +1,8 @@
 """A server with a LocalStorage in a process of its own, to be killed and started again.
 
-``python -m tests.torture.spool_server DIRECTORY`` starts a server for each line on its standard input, when
-the one before is dead, and prints its process id and port. The servers are forks: a start takes no time.
+``python -m tests.torture.spool_server DIRECTORY RESERVE`` starts a server for each line on its standard
+input, when the one before is dead, and prints its process id and port. The servers are forks: a start takes
+no time.
 """
 
 from __future__ import annotations
@@ -16,20 +17,24 @@ from typing import IO, TYPE_CHECKING, Self
 
 import smtpx
 
+from tests.torture.messages import DOMAIN, LOCALS
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
 __all__ = ["SpoolServer"]
 
 
-async def serve(folder: Path) -> None:
+async def serve(folder: Path, reserve: int) -> None:
     """Run one server until killed."""
-    domain = smtpx.Domain("example.org")
-    domain.add(smtpx.Account("Joe", "joe", "example.org"))
+    domain = smtpx.Domain(DOMAIN)
+    for local in LOCALS:
+        domain.add(smtpx.Account(local.title(), local, DOMAIN))
     environment = smtpx.Environment(domain)
     limits = smtpx.Limits(connections_per_address=1000)
     listeners = [smtpx.Listener("smtp", "127.0.0.1", 0)]
-    async with smtpx.LocalStorage(folder, reserve=0) as storage:
+    async with smtpx.LocalStorage(folder, reserve=reserve) as storage:
         handler = smtpx.LocalHandler(environment, storage)
         async with smtpx.Server(environment, handler, listeners, limits=limits) as server:
             print(os.getpid(), server.listeners[0].port, flush=True)
@@ -38,23 +43,30 @@ async def serve(folder: Path) -> None:
 
 def main() -> None:
     """Fork a server for each line that comes in."""
-    folder = Path(sys.argv[1])
+    folder, reserve = Path(sys.argv[1]), int(sys.argv[2])
     for _ in sys.stdin:
         pid = os.fork()
         if pid == 0:
-            asyncio.run(serve(folder))
+            asyncio.run(serve(folder, reserve))
             os._exit(0)
         os.waitpid(pid, 0)
         print("dead", flush=True)
 
 
 class SpoolServer:
-    """The process above, seen from a test: ``start``, ``kill``, and again."""
+    """The process above, seen from a test: ``start``, ``kill``, and again; under ``prefix``, as strace."""
 
-    def __init__(self, folder: Path, stderr: int | IO[bytes] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        stderr: int | IO[bytes] | None = None,
+        *,
+        reserve: int = 0,
+        prefix: Sequence[str] = (),
+    ) -> None:
         self.pid = 0
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.torture.spool_server", str(folder)],
+            [*prefix, sys.executable, "-m", "tests.torture.spool_server", str(folder), str(reserve)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,

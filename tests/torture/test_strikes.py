@@ -1,0 +1,59 @@
+"""HOSTILE rows 88 and 90 in short; ``python -m tests.torture.kill9`` and ``powercut`` take longer."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.torture.image import Unavailable
+from tests.torture.powercut import WITHOUT_FSYNC, cut_power
+from tests.torture.strikes import strike
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.torture.record import Record
+    from tests.torture.subject import MakeSubject
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="the torture is made for Linux"),
+]
+
+
+def cut(make: MakeSubject, cuts: int, prefix: list[str]) -> Record:
+    try:
+        return cut_power(make, cuts=cuts, messages=30 * cuts, seed=90, prefix=prefix)
+    except Unavailable as error:
+        pytest.skip(str(error))
+
+
+def test_h88_kill_9_under_load_loses_nothing_and_doubles_only_what_was_in_flight(
+    make: MakeSubject, tmp_path: Path
+) -> None:
+    with make(tmp_path) as subject:
+        record = asyncio.run(strike(subject, subject.kill, times=40, messages=2000, seed=88))
+    assert record.messages >= 2000
+    assert record.in_flight.total() > 0
+    assert record.sound, record
+    assert record.set_aside == []
+
+
+def test_h90_a_power_cut_under_load_loses_nothing_and_doubles_only_what_was_in_flight(
+    make: MakeSubject,
+) -> None:
+    record = cut(make, 15, [])
+    assert record.messages >= 450
+    assert record.in_flight.total() > 0
+    assert record.sound, record
+    assert record.set_aside == []
+
+
+def test_the_power_cut_does_cut_a_server_whose_fsync_does_nothing_loses_mail(make: MakeSubject) -> None:
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed")
+    assert cut(make, 3, WITHOUT_FSYNC).lost
