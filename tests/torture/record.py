@@ -45,7 +45,6 @@ class Record:
         messages: how many messages were acknowledged for all of their recipients.
         in_flight: how often a copy was sent, and no answer read: only these may be kept once more each.
         refused: how often a copy was answered with a code of 4yz or 5yz; what was refused may not be kept.
-        struck: whether the server is being struck down: a refusal that comes from it now proves nothing.
         delivered: the copies that were found where they stay.
         lost: acknowledged, and neither delivered nor queued.
         twice: kept more often than the answers allow.
@@ -59,13 +58,13 @@ class Record:
         self.attempts = 0
         self.in_flight: Counter[Copy] = Counter()
         self.refused: Counter[int] = Counter()
-        self.struck = False
         self.delivered: Counter[Copy] = Counter()
         self.lost: set[Copy] = set()
         self.twice: set[Copy] = set()
         self.damaged: list[str] = []
         self.set_aside: list[str] = []
         self._owed: set[Copy] = set()
+        self._struck: set[Copy] | None = None
         self._again: deque[list[Copy]] = deque()
         self._made = 0
         self._random = random.Random(seed)
@@ -90,10 +89,13 @@ class Record:
                 self._owed.add(copy)
                 continue
             left.append(copy)
-            if result.outcome is Outcome.UNKNOWN or (self.struck and result.response is not None):
+            if result.outcome is Outcome.UNKNOWN:
                 self.in_flight[copy] += 1
-            elif result.response is not None:
+            elif result.response is not None and self._struck is None:
                 self.refused[result.response.code] += 1
+            elif result.response is not None and self._struck is not None and copy not in self._struck:
+                self._struck.add(copy)
+                self.in_flight[copy] += 1
         if left:
             self._again.append(left)
         else:
@@ -103,8 +105,17 @@ class Record:
         """Put back what could not be sent at all."""
         self._again.append(copies)
 
+    def strike(self) -> None:
+        """Say that the server is being struck down: what it refuses now may be on the disk all the same.
+
+        Its last sync may have come to the disk and failed: no dead disk tells. A real cut leaves it no time
+        to answer at all, so that a copy that it refuses, however often, was in flight once.
+        """
+        self._struck = set()
+
     def reconcile(self, harvest: Harvest) -> None:
         """Compare what was acknowledged with what is there."""
+        self._struck = None
         self.delivered += harvest.delivered
         self._owed -= harvest.delivered.keys()
         self.lost |= self._owed - harvest.queued.keys()

@@ -71,6 +71,7 @@ class SpoolServer:
             stdout=subprocess.PIPE,
             stderr=stderr,
             cwd=Path(__file__).parents[2],
+            start_new_session=True,  # Ctrl-C is for the torture, which ends it in its turn
         )
 
     def start(self) -> tuple[str, int]:

@@ -50,9 +50,8 @@ async def strike(
         async with Load(record, subject.start()) as load:
             await load.until_acknowledged(more)
             await asyncio.sleep(moments.uniform(0, _LONGEST))
-            record.struck = True
+            record.strike()
             await asyncio.to_thread(blow)
-        record.struck = False
         record.reconcile(await subject.harvest())
         if number % _REPORT_EVERY == 0:
             tell(f"{number}: {record}")
