@@ -240,6 +240,7 @@ LAYERS = [
     "smtpx.environment",
     "smtpx.handler",
     "smtpx.storage.base",
+    "smtpx.storage.batches",
     "smtpx.storage.entry",
     "smtpx.storage.spool",
     "smtpx.storage.room",

@@ -5,25 +5,23 @@
 from __future__ import annotations
 
 import asyncio
-import queue
-import threading
-from collections.abc import Callable
-from concurrent.futures import Future
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypeAlias
+from typing import TYPE_CHECKING, Self
 
 from smtpx.errors import StorageError, StorageFull
 from smtpx.mail import new_id
+from smtpx.storage.batches import Batches
 from smtpx.storage.entry import encode_envelope
 from smtpx.storage.room import FreeSpace
 from smtpx.storage.spool import Spool
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Sequence
     from types import TracebackType
 
     from smtpx.mail import MailTx
+    from smtpx.storage.batches import Job
 
 __all__ = ["LocalStorage"]
 
@@ -55,10 +53,7 @@ class LocalStorage:
         self.reserve = reserve
         self._free = FreeSpace(self.directory)
         self._spool: Spool | None = None
-        self._closed = False
-        self._thread: threading.Thread | None = None
-        self._jobs: _Jobs = queue.SimpleQueue()
-        self._guard = threading.Lock()  # no job may follow the None that ends the thread
+        self._batches: Batches[Spool] = Batches(str(self.directory), self._do, self._end, limit=_BATCH)
 
     async def open(self) -> None:
         """Open the directory now.
@@ -68,17 +63,12 @@ class LocalStorage:
             StorageError: it is missing, somebody else's, or cannot be written.
 
         """
-        self._closed = False
+        self._batches.closed = False
         await self._opened()
 
     async def close(self) -> None:
         """Finish what was begun and unlock the directory; to close twice is nothing."""
-        with self._guard:
-            self._closed = True
-            self._jobs.put(None)
-            thread, self._thread = self._thread, None
-        if thread is not None:
-            await asyncio.to_thread(thread.join)
+        await self._batches.close()
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -110,7 +100,7 @@ class LocalStorage:
                 raise StorageFull(f"less than {self.reserve} octets would be left free on {self.directory}")
             spool.write(id, envelope, content)
 
-        await self._commit(write)
+        await self._batches.submit(write, len(content))
 
     async def mail_load(self, id: str) -> MailTx:
         """See `Storage.mail_load`."""
@@ -124,61 +114,27 @@ class LocalStorage:
 
     async def mail_delete(self, id: str) -> None:
         """See `Storage.mail_delete`."""
-        await self._commit(lambda spool: spool.remove(id))
+        await self._batches.submit(lambda spool: spool.remove(id))
 
     async def mail_bounce(self, id: str) -> None:
         """See `Storage.mail_bounce`."""
-        await self._commit(lambda spool: spool.bounce(id))
+        await self._batches.submit(lambda spool: spool.bounce(id))
 
     async def _opened(self) -> Spool:
-        if self._spool is not None and not self._closed:
+        if self._spool is not None and not self._batches.closed:
             return self._spool
-        opened: list[Spool] = []
-        await self._commit(opened.append)
-        return opened[0]
+        return await self._batches.submit(lambda spool: spool)
 
-    async def _commit(self, work: _Work) -> None:
-        job = _Job(work)
-        with self._guard:
-            if self._closed:
-                raise StorageError(f"the storage {self.directory} is closed: open it again")
-            if self._thread is None:
-                self._jobs = queue.SimpleQueue()
-                # A daemon: a program that forgets close() still ends; what it did not await was not promised.
-                self._thread = threading.Thread(target=self._run, args=(self._jobs,), daemon=True)
-                self._thread.start()
-            self._jobs.put(job)
-        await asyncio.wrap_future(job.done)
-
-    def _run(self, jobs: _Jobs) -> None:
-        """Do the jobs, a batch at a time, until told to end; runs in the thread."""
-        while self._do_batch(jobs):
-            pass
-        if self._spool is not None:
-            self._spool.close()
-            self._spool = None
-
-    def _do_batch(self, jobs: _Jobs) -> bool:
-        """Do what waits, waiting for the first; False when told to end."""
-        # A function of its own: while the thread waits, nothing may hold on to the last batch's messages.
-        batch = [jobs.get()]
-        while len(batch) < _BATCH and not jobs.empty():
-            batch.append(jobs.get())
-        self._do([job for job in batch if job is not None])
-        return None not in batch
-
-    def _do(self, batch: list[_Job]) -> None:
-        ready: list[_Job] = []
+    def _do(self, batch: Sequence[Job[Spool]]) -> None:
+        """Do the jobs of a batch, and sync once; runs in the thread."""
+        ready: list[Job[Spool]] = []
         for job in batch:
-            # What was cancelled while it waited is not begun; what has begun is finished.
-            if not job.done.set_running_or_notify_cancel():
-                continue
             try:
                 if self._spool is None:
                     self._spool = Spool(self.directory)
-                job.work(self._spool)
+                job.succeed(job.work(self._spool))
             except Exception as error:  # the caller's, and the thread must live
-                job.done.set_exception(error)
+                job.fail(error)
             else:
                 ready.append(job)
         if not ready or self._spool is None:
@@ -187,19 +143,9 @@ class LocalStorage:
             self._spool.sync()
         except StorageError as error:
             for job in ready:
-                job.done.set_exception(error)
-        else:
-            for job in ready:
-                job.done.set_result(None)
+                job.fail(error)
 
-
-_Work: TypeAlias = Callable[[Spool], None]
-
-
-@dataclass(slots=True)
-class _Job:
-    work: _Work
-    done: Future[None] = field(default_factory=Future)
-
-
-_Jobs: TypeAlias = "queue.SimpleQueue[_Job | None]"
+    def _end(self) -> None:
+        if self._spool is not None:
+            self._spool.close()
+            self._spool = None

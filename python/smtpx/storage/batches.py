@@ -1,0 +1,172 @@
+"""One thread that does what blocks, in batches: what waits at the same time shares one commit."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import threading
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+
+from smtpx.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["Batches", "Job"]
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+
+class Job(Generic[_T]):
+    """Something to be done in the thread, and who waits for it."""
+
+    __slots__ = ("error", "future", "loop", "octets", "result", "work")
+
+    def __init__(self, work: Callable[[_T], Any], octets: int) -> None:
+        self.work = work
+        self.octets = octets
+        self.loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[Any] = self.loop.create_future()
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+    def succeed(self, result: Any) -> None:
+        """Give the caller what it asked for, once the batch is over."""
+        self.result, self.error = result, None
+
+    def fail(self, error: BaseException) -> None:
+        """Let the caller's await raise, once the batch is over."""
+        self.error = error
+
+
+class Batches(Generic[_T]):
+    """A thread, and the jobs that wait for it.
+
+    A batch is what waits when the one before is done: a job that comes alone waits for nothing. A job that is
+    cancelled while it waits is not begun; what has begun is finished. Several event loops may use it.
+
+    Args:
+        name: of what it works for, as an error names it.
+        do: does the jobs of a batch, in the thread, and tells each how it ended.
+        end: the thread's last act.
+        rest: something small to do while no job waits; True when there is more of it.
+        limit: the most jobs in a batch.
+        octets: jobs of so many octets together are enough for a batch.
+
+    """
+
+    def __init__(
+        self,
+        name: str,
+        do: Callable[[Sequence[Job[_T]]], None],
+        end: Callable[[], None],
+        *,
+        rest: Callable[[], bool] = lambda: False,
+        limit: int = 64,
+        octets: int = 16 * 1024 * 1024,
+    ) -> None:
+        self._name = name
+        self._do = do
+        self._end = end
+        self._rest = rest
+        self._limit = limit
+        self._octets = octets
+        self.closed = False
+        self._thread: threading.Thread | None = None
+        self._jobs: _Jobs[_T] = queue.SimpleQueue()
+        self._guard = threading.Lock()  # no job may follow the None that ends the thread
+
+    async def submit(self, work: Callable[[_T], _R], octets: int = 0) -> _R:
+        """Have it done and return its result, or raise its exception.
+
+        Raises:
+            StorageError: closed.
+
+        """
+        job: Job[_T] = Job(work, octets)
+        self._put(job)
+        return await job.future  # type: ignore[no-any-return]
+
+    def soon(self, work: Callable[[_T], object]) -> None:
+        """Have it done, of this event loop's own accord: nobody waits for it. Nothing where it is closed."""
+        job: Job[_T] = Job(work, 0)
+        job.future.add_done_callback(_look)
+        with contextlib.suppress(StorageError):
+            self._put(job)
+
+    def _put(self, job: Job[_T]) -> None:
+        with self._guard:
+            if self.closed:
+                raise StorageError(f"the storage {self._name} is closed: open it again")
+            if self._thread is None:
+                self._jobs = queue.SimpleQueue()
+                # A daemon: a program that forgets close() still ends; what it did not await was not promised.
+                self._thread = threading.Thread(target=self._run, args=(self._jobs,), daemon=True)
+                self._thread.start()
+            self._jobs.put(job)
+
+    async def close(self) -> None:
+        """Finish what was begun and end the thread; to close twice is nothing."""
+        with self._guard:
+            self.closed = True
+            self._jobs.put(None)
+            thread, self._thread = self._thread, None
+        if thread is not None:
+            await asyncio.to_thread(thread.join)
+
+    def _run(self, jobs: _Jobs[_T]) -> None:
+        while self._do_batch(jobs):
+            while jobs.empty() and self._rest():
+                pass
+        self._end()
+
+    def _do_batch(self, jobs: _Jobs[_T]) -> bool:
+        """Do what waits, waiting for the first; False when told to end."""
+        # A function of its own: while the thread waits, nothing may hold on to the last batch's messages.
+        first = jobs.get()
+        if first is None:
+            return False
+        batch, octets, more = [first], first.octets, True
+        while more and len(batch) < self._limit and octets < self._octets and not jobs.empty():
+            job = jobs.get()
+            if job is None:
+                more = False
+            else:
+                batch.append(job)
+                octets += job.octets
+        begun = [job for job in batch if not job.future.cancelled()]
+        if begun:
+            self._do(begun)
+            _deliver(begun)
+        return more
+
+
+_Jobs: TypeAlias = "queue.SimpleQueue[Job[_T] | None]"
+
+
+def _deliver(jobs: Sequence[Job[Any]]) -> None:
+    by_loop: dict[asyncio.AbstractEventLoop, list[Job[Any]]] = defaultdict(list)
+    for job in jobs:
+        by_loop[job.loop].append(job)
+    for loop, its_jobs in by_loop.items():
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+            # Once for all of them: it writes to a pipe.
+            loop.call_soon_threadsafe(_finish, its_jobs)
+
+
+def _finish(jobs: Sequence[Job[Any]]) -> None:
+    for job in jobs:
+        if job.future.done():
+            continue
+        if job.error is None:
+            job.future.set_result(job.result)
+        else:
+            job.future.set_exception(job.error)
+
+
+def _look(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()
