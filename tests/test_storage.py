@@ -18,13 +18,14 @@ from hypothesis import strategies as st
 from smtpx.errors import MailNotFound, StorageError
 from smtpx.mail import MailTx, new_id
 from smtpx.session import Session
-from smtpx.storage import LocalStorage, Storage
+from smtpx.storage import LocalStorage, SQLiteStorage, Storage
 from smtpx.storage.entry import EntryError, encode_envelope, entry_header, read_entry
 
 Opened: TypeAlias = Callable[[Path], AbstractAsyncContextManager[Storage]]
 
 STORAGES: dict[str, Opened] = {
     "local": lambda directory: LocalStorage(directory, reserve=0),
+    "sqlite": lambda directory: SQLiteStorage(directory / "queue.db", reserve=0),
 }
 
 

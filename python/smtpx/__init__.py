@@ -70,7 +70,7 @@ from smtpx.sasl import Mechanism
 from smtpx.server import Server
 from smtpx.session import Session
 from smtpx.status import CommandKind, Status
-from smtpx.storage import LocalStorage, QueueStorage, Storage
+from smtpx.storage import LocalStorage, QueueStorage, SQLiteStorage, Storage
 from smtpx.sync import SyncServer
 from smtpx.sync_client import SyncClient
 
@@ -128,6 +128,7 @@ __all__ = [
     "ResponseError",
     "Result",
     "SMTPError",
+    "SQLiteStorage",
     "SentEvent",
     "Server",
     "ServerEngine",

@@ -2,5 +2,6 @@
 
 from smtpx.storage.base import QueueStorage, Reserving, Storage
 from smtpx.storage.local import LocalStorage
+from smtpx.storage.sqlite import SQLiteStorage
 
-__all__ = ["LocalStorage", "QueueStorage", "Reserving", "Storage"]
+__all__ = ["LocalStorage", "QueueStorage", "Reserving", "SQLiteStorage", "Storage"]

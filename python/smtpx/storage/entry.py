@@ -11,7 +11,7 @@ from typing import IO, Any
 from smtpx.mail import MailTx
 from smtpx.session import Session
 
-__all__ = ["EntryError", "encode_envelope", "entry_header", "read_entry"]
+__all__ = ["EntryError", "decode_envelope", "encode_envelope", "entry_checksum", "entry_header", "read_entry"]
 
 _MAGIC = "smtpx-mail"
 _VERSION = 1
@@ -45,9 +45,14 @@ def encode_envelope(mail: MailTx) -> bytes:
     return json.dumps(fields, separators=(",", ":")).encode("ascii") + b"\n"
 
 
+def entry_checksum(envelope: bytes, content: bytes) -> int:
+    """Return the CRC-32 of both together."""
+    return zlib.crc32(content, zlib.crc32(envelope))
+
+
 def entry_header(envelope: bytes, content: bytes) -> bytes:
     """Return the line that opens the file: the lengths of what follows, and its CRC-32."""
-    checksum = zlib.crc32(content, zlib.crc32(envelope))
+    checksum = entry_checksum(envelope, content)
     return f"{_MAGIC} {_VERSION} {len(envelope)} {len(content)} {checksum:08x}\n".encode("ascii")
 
 
@@ -76,8 +81,18 @@ def read_entry(file: IO[bytes]) -> MailTx:
     if min(lengths) < 0 or size != len(header) + sum(lengths):
         raise EntryError(f"{size} octets, but {len(header) + sum(lengths)} were written")
     envelope, content = file.read(lengths[0]), file.read(lengths[1])
-    if zlib.crc32(content, zlib.crc32(envelope)) != checksum:
+    if entry_checksum(envelope, content) != checksum:
         raise EntryError("the checksum does not match")
+    return decode_envelope(envelope, content)
+
+
+def decode_envelope(envelope: bytes, content: bytes) -> MailTx:
+    """Return the message of an envelope that `encode_envelope` made.
+
+    Raises:
+        EntryError: it is no such envelope.
+
+    """
     try:
         return _mail(json.loads(envelope), content)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):

@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
     from smtpx.mail import MailTx
 
-__all__ = ["Spool", "free_space"]
+__all__ = ["ID", "NO_ROOM", "Spool", "check_directory", "free_space"]
 
 _log = logging.getLogger("smtpx.storage")
 _POSIX = os.name == "posix"
 _BINARY: int = getattr(os, "O_BINARY", 0)  # Windows would turn LF into CRLF
 _SUFFIX = ".mail"
 # No separator and no leading dot: an id is a file's name, and may have come from anywhere (HOSTILE 28).
-_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,127}")
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE}
+ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,127}")
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE}
 
 
 class Spool:
@@ -60,7 +60,7 @@ class Spool:
         self._fresh: set[str] = set()  # written since the last sync, in place of nothing
         with contextlib.ExitStack() as undo:
             try:
-                _check_owner(directory)
+                check_directory(directory)
                 lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
                 undo.callback(os.close, lock)
                 _lock(lock, directory)
@@ -96,7 +96,7 @@ class Spool:
             StorageError: anything else; what there is of the file is in quarantine.
 
         """
-        if not _ID.fullmatch(id):
+        if not ID.fullmatch(id):
             raise StorageError(
                 errno.EINVAL, f"{id!r} cannot be a message's id: write letters, digits, '-', '.'"
             )
@@ -198,10 +198,10 @@ class Spool:
             except FileNotFoundError:
                 raise _not_found(id) from None
             except OSError as error:
-                if error.errno in _NO_ROOM:  # our want of descriptors is no fault of the message's
+                if error.errno in NO_ROOM:  # our want of descriptors is no fault of the message's
                     raise _failure(error, f"message {id} cannot be read") from error
                 raise EntryError(f"it cannot be read: {error.strerror}") from error
-            if mail.id != id or not _ID.fullmatch(id):
+            if mail.id != id or not ID.fullmatch(id):
                 raise EntryError(f"it holds message {mail.id!r}")
         except EntryError as error:
             self._to_quarantine(path, str(error))
@@ -209,12 +209,12 @@ class Spool:
         return mail
 
     def _path(self, id: str) -> Path:
-        if not _ID.fullmatch(id):
+        if not ID.fullmatch(id):
             raise _not_found(id)
         return self._directory / f"{id}{_SUFFIX}"
 
     def _set_aside(self, path: Path, id: str, error: OSError) -> None:
-        if error.errno in _NO_ROOM:
+        if error.errno in NO_ROOM:
             with contextlib.suppress(OSError):
                 path.unlink()
         else:
@@ -245,24 +245,27 @@ def free_space(directory: Path) -> int:
         raise _failure(error, f"the free space of {directory} is not known") from error
 
 
-def _check_owner(directory: Path) -> None:
-    """Refuse a directory that is not there: made here it could hide that a disk is not mounted."""
+def check_directory(directory: Path, name: str = "spool directory") -> None:
+    """Refuse a directory that is not there: made here it could hide that a disk is not mounted.
+
+    Raises:
+        StorageError: it is missing, no directory, or somebody else's.
+
+    """
     try:
         status = directory.stat()
     except FileNotFoundError:
         raise StorageError(
             errno.ENOENT,
-            f"the spool directory {directory} is missing: make it (mkdir -m 700), or name another one",
+            f"the {name} {directory} is missing: make it (mkdir -m 700), or name another one",
         ) from None
     if not directory.is_dir():
-        raise StorageError(
-            errno.ENOTDIR, f"the spool directory {directory} is no directory: name another one"
-        )
+        raise StorageError(errno.ENOTDIR, f"the {name} {directory} is no directory: name another one")
     # What we wrote into somebody else's spool, its owner could not use (root included).
     if sys.platform != "win32" and status.st_uid != os.geteuid():
         raise StorageError(
             errno.EPERM,
-            f"the spool directory {directory} belongs to user {status.st_uid}, and this is {os.geteuid()}:"
+            f"the {name} {directory} belongs to user {status.st_uid}, and this is {os.geteuid()}:"
             " change its owner (chown), run as that user, or name another one",
         )
 
@@ -289,7 +292,7 @@ def _write_all(fd: int, octets: bytes) -> None:
 
 
 def _failure(error: OSError, what: str) -> StorageError:
-    kind = StorageFull if error.errno in _NO_ROOM else StorageError
+    kind = StorageFull if error.errno in NO_ROOM else StorageError
     return kind(error.errno, f"{what}: {error.strerror}")
 
 

@@ -1,0 +1,265 @@
+"""A SQLiteStorage's file: opened and checked, its transactions, and what its errors mean."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import sqlite3
+import tempfile
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from smtpx.errors import StorageError, StorageFull
+from smtpx.storage.spool import NO_ROOM, check_directory
+from smtpx.storage.sqlite_schema import migrate, probe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["Database", "Reader", "Row", "failure"]
+
+Row: TypeAlias = tuple[Any, ...]
+
+_log = logging.getLogger("smtpx.storage")
+_PAGE = 4096
+_PATIENCE = 10.0  # seconds that another process may hold the file
+_CHECKED_WHOLE = 32 * 1024 * 1024  # octets: some tenths of a second
+_LONG = 8 * 1024 * 1024 // _PAGE  # pages in the log
+_LOG_KEPT = 64 * 1024 * 1024  # octets: writing over a log that is there spares the file system's journal
+_CACHE = 16 * 1024  # KiB
+
+
+class Database:
+    """The connection that writes; for one thread."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file, make or migrate its tables, check it, and bring home what its log holds.
+
+        A file of up to 32 MiB is checked whole (PRAGMA quick_check), a larger one at the ends of its tables
+        and indexes; the rest is what `audit` is for: the start of a server must not wait for gigabytes.
+
+        Raises:
+            StorageFull: no room, or no free descriptor.
+            StorageError: it cannot be used; the message says the mend.
+
+        """
+        self.path = path
+        self.stirred = False
+        self._durable = True
+        self._pages = 0
+        self._changes = 0
+        with contextlib.ExitStack() as undo:
+            try:
+                check_directory(path.parent, "directory of the queue")
+                _create(path)
+                self._connection = undo.enter_context(contextlib.closing(_connect(path)))
+                # Journals of savepoints stay in memory: there may be no descriptor for a temporary file.
+                self._connection.execute("PRAGMA temp_store = MEMORY")
+                self._connection.execute(f"PRAGMA cache_size = -{_CACHE}")
+                self._checkpointer = undo.enter_context(contextlib.closing(_connect(path)))
+                migrate(self._connection, path)
+                self._check()
+                self.checkpoint()
+            except sqlite3.Error as error:
+                raise failure(error, path, "the queue cannot be opened") from error
+            except OSError as error:
+                if isinstance(error, StorageError):
+                    raise
+                kind = StorageFull if error.errno in NO_ROOM else StorageError
+                raise kind(
+                    error.errno,
+                    f"the queue {path} cannot be made: let this process write to its directory, or name"
+                    f" another one: {error.strerror}",
+                ) from error
+            self._resources = undo.pop_all()
+        self.execute = self._connection.execute
+        self.executemany = self._connection.executemany
+
+    def close(self) -> None:
+        """Close it; the last of all processes to do so brings home what the log holds."""
+        with contextlib.suppress(sqlite3.Error):  # the log keeps what was committed
+            self._resources.close()
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether `begin` was called, and nothing has ended it since."""
+        return self._connection.in_transaction
+
+    def begin(self, *, durable: bool) -> None:
+        """Begin a transaction, alone over all processes; what is not durable may be lost with the power."""
+        if durable is not self._durable:
+            # In a log, NORMAL syncs nothing at a commit; the next FULL commit syncs what was before it too.
+            self.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            self._durable = durable
+        self.execute("BEGIN IMMEDIATE")
+
+    def commit(self, octets: int = 0) -> None:
+        """Commit; durable when it returns, where that was asked for. ``octets`` of content were written."""
+        self.execute("COMMIT")
+        changes = self._connection.total_changes
+        # How long the log is SQLite does not tell; a row changed is a page or two, here and in an index.
+        self._pages += octets // _PAGE + 2 * (changes - self._changes) + 8
+        self._changes = changes
+
+    def rollback(self) -> None:
+        """Undo what was done since `begin`; nothing where that is over."""
+        if self.in_transaction:
+            self.execute("ROLLBACK")
+
+    @contextlib.contextmanager
+    def part(self) -> Iterator[None]:
+        """Undo what was done within where it raises, and go on with the transaction."""
+        self.execute("SAVEPOINT part")
+        try:
+            yield
+        except BaseException:
+            if self.in_transaction:  # some errors end it all
+                self.execute("ROLLBACK TO part")
+                self.execute("RELEASE part")
+            raise
+        self.execute("RELEASE part")
+
+    @property
+    def log_is_long(self) -> bool:
+        """Whether it is time for a `checkpoint`, where nobody waits."""
+        return self._pages > _LONG
+
+    @property
+    def log_is_too_long(self) -> bool:
+        """Whether it is time for a `checkpoint`, whoever waits."""
+        return self._pages > 4 * _LONG
+
+    def checkpoint(self) -> None:
+        """Bring home what the log holds, as far as no reader still needs the old state."""
+        # SQLite's own checkpoint runs beside the writers of other processes. Up to 3.51.2 that can, in a
+        # rare race, make a later one skip committed pages (sqlite.org/wal.html, "the WAL-reset bug"). So ours
+        # runs on one connection while another holds the lock that every writer needs.
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            self._checkpointer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        finally:
+            self._connection.execute("ROLLBACK")
+        self._pages = 0
+
+    def free(self) -> int:
+        """Return the octets within the file that are free for new messages."""
+        (pages,) = self.execute("PRAGMA freelist_count").fetchone()
+        return int(pages) * _PAGE
+
+    def _check(self) -> None:
+        (pages,) = self._connection.execute("PRAGMA page_count").fetchone()
+        if pages * _PAGE <= _CHECKED_WHOLE:
+            ((verdict,),) = self._connection.execute("PRAGMA quick_check(1)").fetchall()
+            if verdict != "ok":
+                raise _damage(self.path, verdict)
+        probe(self._connection)
+
+
+class Reader:
+    """A connection that reads, opened at its first use; for one thread."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._connection: sqlite3.Connection | None = None
+
+    def execute(self, statement: str, values: Row | dict[str, Any] = ()) -> sqlite3.Cursor:
+        """Execute a SELECT."""
+        if self._connection is None:
+            connection = _connect(self.path)
+            connection.execute("PRAGMA query_only = ON")
+            self._connection = connection
+        return self._connection.execute(statement, values)
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Read one state of the file, whatever others write meanwhile."""
+        self.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self.execute("ROLLBACK")
+
+    def close(self) -> None:
+        """Close it; the next use opens it again."""
+        if self._connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.close()
+            self._connection = None
+
+
+def failure(error: sqlite3.Error, path: Path, what: str) -> StorageError:
+    """Return the StorageError that says what to answer, and to the operator what to do."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return _damage(path, str(error))
+    if code == sqlite3.SQLITE_FULL:
+        return StorageFull(errno.ENOSPC, f"{what}: no space is left for {path}")
+    if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) and (number := _want(path)):
+        return StorageFull(number, f"{what}: {path}: {os.strerror(number)}")
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return StorageError(
+            errno.EAGAIN, f"{what}: another process has held {path} for {_PATIENCE:.0f} s; see what it does"
+        )
+    return StorageError(errno.EIO, f"{what}: {path}: {error}")
+
+
+def _damage(path: Path, verdict: str) -> StorageError:
+    return StorageError(
+        errno.EIO,
+        f"{path} is damaged ({' '.join(verdict.split())}): stop what uses it, keep a copy of it and of its"
+        f" -wal, and recover what there is into a new file: sqlite3 {path} .recover | sqlite3 NEW",
+    )
+
+
+def _want(path: Path) -> int:
+    """Return the errno where it is descriptors or a quota that we lack; SQLite does not tell these apart."""
+    try:
+        with tempfile.TemporaryFile(dir=path.parent) as file:
+            file.write(bytes(_PAGE))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return error.errno if error.errno in NO_ROOM else 0
+    return 0
+
+
+def _create(path: Path) -> None:
+    # Only where there is none: to close a file that this process has open elsewhere drops SQLite's locks.
+    if path.exists():
+        return
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    if os.name == "posix":
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)  # a power cut must not take the file's name (HOSTILE 90)
+        finally:
+            os.close(directory)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=rw",
+        uri=True,
+        timeout=_PATIENCE,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    try:
+        for pragma in (
+            f"page_size = {_PAGE}",
+            "auto_vacuum = INCREMENTAL",
+            "journal_mode = WAL",
+            "synchronous = FULL",
+            "fullfsync = ON",  # macOS; else its fsync leaves data in the drive's cache
+            "wal_autocheckpoint = 0",
+            f"journal_size_limit = {_LOG_KEPT}",
+            "secure_delete = OFF",  # Debian builds it in: every page that is freed would be written once more
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection

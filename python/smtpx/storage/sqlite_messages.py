@@ -1,0 +1,276 @@
+"""What a SQLiteStorage does with whole messages: each function is a part of a transaction, or reads."""
+
+# ruff: noqa: A001, A002, S608 - "id" is the attribute's name; the SQL is made of our own words
+
+from __future__ import annotations
+
+import errno
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from smtpx.delivery import destination_of
+from smtpx.errors import MailNotFound, StorageError
+from smtpx.storage.entry import EntryError, decode_envelope, encode_envelope, entry_checksum
+from smtpx.storage.spool import ID
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from smtpx.delivery import State
+    from smtpx.mail import MailTx
+    from smtpx.storage.sqlite_file import Database, Reader, Row
+
+__all__ = [
+    "NewMail",
+    "end_messages",
+    "forget",
+    "load",
+    "load_all",
+    "micros",
+    "moment",
+    "not_found",
+    "note_destinations",
+    "refresh_destinations",
+    "save",
+    "save_anew",
+    "set_aside",
+    "take_out",
+]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def micros(moment: datetime) -> int:
+    """Return how the tables keep a moment: microseconds since 1970."""
+    return (moment.astimezone(UTC) - _EPOCH) // _MICROSECOND
+
+
+def moment(micros: int) -> datetime:
+    """Return the moment that the tables keep so."""
+    return _EPOCH + timedelta(microseconds=micros)
+
+
+class NewMail:
+    """A message to be saved, as it was when that was asked for: what its owner does to it then tears nothing.
+
+    Raises:
+        TypeError: a field of the message is not of its type.
+        StorageError: it cannot be queued.
+
+    """
+
+    __slots__ = ("attempts", "content", "due", "envelope", "id", "received", "recipients", "saved")
+
+    def __init__(self, mail: MailTx, now: int) -> None:
+        self.envelope = encode_envelope(mail)
+        self.id = mail.id
+        if not ID.fullmatch(mail.id):
+            raise StorageError(
+                errno.EINVAL, f"{mail.id!r} cannot be a message's id: write letters, digits, '-', '.'"
+            )
+        if not mail.recipients:
+            raise StorageError(
+                errno.EINVAL, f"message {mail.id} has no recipient: a queue would keep it for nobody"
+            )
+        self.content = mail.data
+        self.recipients = tuple(mail.recipients)
+        self.received = now if mail.received is None else micros(mail.received)
+        # What says that it came tomorrow is due today all the same.
+        self.due = min(self.received, now) if mail.postpone is None else micros(mail.postpone)
+        self.attempts = mail.retry
+        self.saved = now
+
+    @property
+    def octets(self) -> int:
+        """How many there are to write."""
+        return len(self.envelope) + len(self.content)
+
+
+_ADD_MESSAGE = "INSERT INTO message (key, id, received, size, recipients, open) VALUES (?, ?, ?, ?, ?, ?)"
+_ADD_BODY = "INSERT INTO body (message, checksum, envelope, content) VALUES (?, ?, ?, ?)"
+_ADD_RECIPIENT = (
+    "INSERT INTO recipient (message, destination, place, address, state, attempts, next, changed, token)"
+    " VALUES (?, ?, ?, ?, 'queued', ?, ?, ?, ?)"
+)
+
+
+def save(db: Database, mails: Sequence[NewMail], token: int = 0) -> None:
+    """Add messages that are not there yet.
+
+    Raises:
+        sqlite3.IntegrityError: one is; some of the others may have been added.
+
+    """
+    (key,) = db.execute("SELECT ifnull(max(key), 0) FROM message").fetchone()
+    messages: list[Row] = []
+    bodies: list[Row] = []
+    recipients: list[Row] = []
+    due: dict[str, int] = {}
+    for mail in mails:
+        key += 1
+        count = len(mail.recipients)
+        messages.append((key, mail.id, mail.received, len(mail.content), count, count))
+        bodies.append((key, entry_checksum(mail.envelope, mail.content), mail.envelope, mail.content))
+        for place, address in enumerate(mail.recipients):
+            destination = destination_of(address)
+            recipients.append((key, destination, place, address, mail.attempts, mail.due, mail.saved, token))
+            due[destination] = min(due.get(destination, mail.due), mail.due)
+    db.executemany(_ADD_MESSAGE, messages)
+    db.executemany(_ADD_BODY, bodies)
+    db.executemany(_ADD_RECIPIENT, recipients)
+    note_destinations(db, due)
+    db.stirred = True
+
+
+def save_anew(db: Database, mail: NewMail) -> None:
+    """Add a message, in place of one of the same id."""
+    token = 0
+    if (row := db.execute("SELECT key FROM message WHERE id = ?", (mail.id,)).fetchone()) is not None:
+        old = db.execute("SELECT destination, token FROM recipient WHERE message = ?", row).fetchall()
+        # What was claimed of the old one must not be taken for a claim of the new.
+        token = 1 + max((token for _, token in old), default=0)
+        forget(db, row)
+        refresh_destinations(db, [name for name, _ in old])
+    save(db, [mail], token)
+
+
+def forget(db: Database, keys: Iterable[int]) -> None:
+    """Remove everything of these messages but what the destinations' table knows."""
+    rows = [(key,) for key in keys]
+    for table in ("recipient", "body"):
+        db.executemany(f"DELETE FROM {table} WHERE message = ?", rows)
+    db.executemany("DELETE FROM message WHERE key = ?", rows)
+
+
+def note_destinations(db: Database, due: Mapping[str, int]) -> None:
+    """Note that something of each destination is due then."""
+    db.executemany(
+        "INSERT INTO destination VALUES (?, ?)"
+        " ON CONFLICT (name) DO UPDATE SET due = excluded.due WHERE excluded.due < due",
+        due.items(),
+    )
+
+
+def refresh_destinations(db: Database, names: Iterable[str]) -> None:
+    """Note anew when the first recipient of each destination is due."""
+    rows = [(name,) for name in set(names)]
+    db.executemany(
+        "INSERT INTO destination SELECT destination, next FROM recipient"
+        " WHERE destination = ? AND state = 'queued' ORDER BY next LIMIT 1"
+        " ON CONFLICT (name) DO UPDATE SET due = excluded.due WHERE due <> excluded.due",
+        rows,
+    )
+    db.executemany(
+        "DELETE FROM destination WHERE name = ?1"
+        " AND NOT EXISTS (SELECT 1 FROM recipient WHERE destination = ?1 AND state = 'queued')",
+        rows,
+    )
+
+
+def end_messages(db: Database, ended: Counter[int], now: int) -> None:
+    """Count recipients that became final; once all of a message are, its content goes, unless one bounced."""
+    db.executemany(
+        "UPDATE message SET open = open - ?1, finished = CASE open WHEN ?1 THEN ?2 END WHERE key = ?3",
+        [(count, now, key) for key, count in ended.items()],
+    )
+    db.executemany(
+        "DELETE FROM body WHERE message = ?1"
+        " AND EXISTS (SELECT 1 FROM message WHERE key = ?1 AND finished IS NOT NULL)"
+        " AND NOT EXISTS (SELECT 1 FROM recipient WHERE message = ?1 AND state = 'bounced')",
+        [(key,) for key in ended],
+    )
+
+
+def take_out(db: Database, id: str, state: State, now: int) -> None:
+    """Give a message's queued and held recipients a final state.
+
+    Raises:
+        MailNotFound: it has none.
+
+    """
+    row = db.execute("SELECT key FROM message WHERE id = ? AND open > 0", (id,)).fetchone()
+    if row is None:
+        raise not_found(id)
+    names = db.execute(
+        "UPDATE recipient SET state = ?, changed = ?, owner = NULL"
+        " WHERE message = ? AND state IN ('queued', 'held') RETURNING destination",
+        (state.value, now, *row),
+    ).fetchall()
+    end_messages(db, Counter({row[0]: len(names)}), now)
+    refresh_destinations(db, [name for (name,) in names])
+
+
+def set_aside(db: Database, id: str, now: int) -> None:
+    """Hold what is queued of a damaged message: no attempt could be made."""
+    names = db.execute(
+        "UPDATE recipient SET state = 'held', changed = ?, owner = NULL WHERE state = 'queued'"
+        " AND message = (SELECT key FROM message WHERE id = ?) RETURNING destination",
+        (now, id),
+    ).fetchall()
+    refresh_destinations(db, [name for (name,) in names])
+
+
+_LOAD = (
+    "SELECT key, id, received, checksum, envelope, content FROM message LEFT JOIN body ON body.message = key"
+    " WHERE open > 0 AND "
+)
+
+# By two indexes, neither of which knows of what is done with.
+_WAITING = (
+    "key IN (SELECT message FROM recipient WHERE state = 'queued'"
+    " UNION SELECT message FROM recipient WHERE state = 'held')"
+)
+
+
+def load(reader: Reader, id: str) -> MailTx:
+    """Return a message that has a queued or held recipient.
+
+    Raises:
+        MailNotFound: there is none.
+        EntryError: it is damaged.
+
+    """
+    row = reader.execute(f"{_LOAD} id = ?", (id,)).fetchone()
+    mail = None if row is None else _read(reader, row)
+    if mail is None:
+        raise not_found(id)
+    return mail
+
+
+def load_all(reader: Reader, damaged: list[str]) -> Iterator[MailTx]:
+    """Give every message that has a queued or held recipient, oldest id first; name the damaged."""
+    for row in reader.execute(f"{_LOAD} {_WAITING} ORDER BY id"):
+        try:
+            if (mail := _read(reader, row)) is not None:
+                yield mail
+        except EntryError:
+            damaged.append(row[1])
+
+
+def _read(reader: Reader, row: Row) -> MailTx | None:
+    key, id, received, checksum, envelope, content = row
+    if envelope is None:
+        raise EntryError("its content is missing")
+    if entry_checksum(envelope, content) != checksum:
+        raise EntryError("the checksum does not match")
+    mail = decode_envelope(envelope, content)
+    if mail.id != id:
+        raise EntryError(f"it holds message {mail.id!r}")
+    first = reader.execute(
+        "SELECT next, attempts FROM recipient WHERE message = ? AND state IN ('queued', 'held')"
+        " ORDER BY next, place LIMIT 1",
+        (key,),
+    ).fetchone()
+    if first is None:  # done with while we read
+        return None
+    due, mail.retry = first
+    if mail.postpone is None or micros(mail.postpone) != due:
+        mail.postpone = moment(due) if due > received else None
+    return mail
+
+
+def not_found(id: str) -> MailNotFound:
+    """Return the error of a message that is not in the queue."""
+    return MailNotFound(errno.ENOENT, f"there is no message {id!r}")

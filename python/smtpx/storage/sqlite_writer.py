@@ -1,0 +1,289 @@
+"""The thread that writes a SQLiteStorage's file: batches, commits, and whom they wake."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import sqlite3
+from datetime import timedelta
+from time import monotonic
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from smtpx.errors import StorageError, StorageFull
+from smtpx.storage.batches import Batches
+from smtpx.storage.sqlite_claims import free_leases
+from smtpx.storage.sqlite_file import Database, failure
+from smtpx.storage.sqlite_messages import micros, save, save_anew
+from smtpx.storage.sqlite_rest import purge, shrink
+from smtpx.storage.wake import Wake
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from smtpx.storage.batches import Job
+    from smtpx.storage.room import FreeSpace
+    from smtpx.storage.sqlite_messages import NewMail
+
+__all__ = ["Writer"]
+
+_log = logging.getLogger("smtpx.storage")
+_T = TypeVar("_T")
+_BATCH = 256
+_MICROSECOND = timedelta(microseconds=1)
+_PAUSE = 10.0  # seconds from the end of a purge to the next
+_UNSOUND = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_NOMEM}
+
+
+class _Save:
+    """What a job does that only saves: those of a batch go in together."""
+
+    __slots__ = ("mail",)
+
+    def __init__(self, mail: NewMail) -> None:
+        self.mail = mail
+
+    def __call__(self, db: Database) -> None:
+        save_anew(db, self.mail)
+
+
+class _Light:
+    """What a job does that may be lost with the power."""
+
+    __slots__ = ("work",)
+
+    def __init__(self, work: Callable[[Database], Any]) -> None:
+        self.work = work
+
+    def __call__(self, db: Database) -> Any:
+        return self.work(db)
+
+
+class Writer:
+    """The one connection of a storage that writes, and its thread."""
+
+    def __init__(
+        self, path: Path, reserve: int, keep: timedelta, clock: Callable[[], datetime], free: FreeSpace
+    ) -> None:
+        self._path = path
+        self._reserve = reserve
+        self._keep = keep
+        self._clock = clock
+        self._free = free
+        self._spare = 0
+        self._db: Database | None = None
+        self._wake: Wake | None = None
+        self._watchers: list[tuple[asyncio.AbstractEventLoop, Callable[[], None]]] = []
+        self._rested = -_PAUSE
+        self.batches: Batches[Database] = Batches(
+            str(path), self._do, self._end, rest=self._rest, limit=_BATCH
+        )
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the file is open."""
+        return self._db is not None and not self.batches.closed
+
+    async def opened(self) -> None:
+        """Have the file open."""
+        await self.batches.submit(_Light(lambda _: None))
+
+    async def do(self, work: Callable[[Database], _T]) -> _T:
+        """Have it done, durable when this returns."""
+        return await self.batches.submit(work)
+
+    async def lightly(self, work: Callable[[Database], _T]) -> _T:
+        """Have it done; a crash of the process cannot undo it, but one of the system can."""
+        result: _T = await self.batches.submit(_Light(work))
+        return result
+
+    async def save(self, mail: NewMail) -> None:
+        """Have it saved, durable when this returns."""
+        await self.batches.submit(_Save(mail), mail.octets)
+
+    def room(self) -> int:
+        """Return the octets that were free a second ago, those within the file too."""
+        return self._free.lately() + self._spare
+
+    def watch(self, changed: Callable[[], None]) -> Callable[[], None]:
+        """See `QueueStorage.watch`."""
+        watcher = asyncio.get_running_loop(), changed
+        self._watchers.append(watcher)
+        self.batches.soon(_Light(self.owner))
+
+        def end() -> None:
+            with contextlib.suppress(ValueError):
+                self._watchers.remove(watcher)
+
+        return end
+
+    def owner(self, db: Database) -> str:
+        """Return the name that our leases are under, and by which others wake us; within a transaction."""
+        if self._wake is None:
+            self._wake = Wake(self._path, self._call_watchers)
+        db.execute("INSERT OR IGNORE INTO owner VALUES (?)", (self._wake.name,))
+        return self._wake.name
+
+    # In the thread
+
+    def _do(self, jobs: Sequence[Job[Database]]) -> None:
+        try:
+            db = self._opened()
+            if db.log_is_too_long:
+                db.checkpoint()
+            db.begin(durable=any(type(job.work) is not _Light for job in jobs))
+            self._work(db, jobs)
+            db.commit(sum(job.octets for job in jobs))
+        except StorageError as error:
+            self._close()
+            _fail(jobs, error)
+        except sqlite3.Error as error:
+            # Which of the log's pages a failed sync has left on the disk nobody knows (HOSTILE 91).
+            self._close()
+            _fail(jobs, failure(error, self._path, "it was not committed"))
+        else:
+            if db.stirred:
+                self._stir(db)
+
+    def _work(self, db: Database, jobs: Sequence[Job[Database]]) -> None:
+        for are_saves, group in itertools.groupby(jobs, lambda job: type(job.work) is _Save):
+            some = list(group)
+            if are_saves:
+                some = self._with_room(db, some)
+            if are_saves and len(some) > 1 and _save_all(db, some):
+                continue
+            for job in some:
+                self._do_one(db, job)
+
+    def _do_one(self, db: Database, job: Job[Database]) -> None:
+        try:
+            with db.part():
+                job.succeed(job.work(db))
+        except sqlite3.Error as error:
+            if _is_unsound(db, error):
+                raise
+            job.fail(failure(error, self._path, "it was not done"))
+        except Exception as error:  # the caller's, and the thread must live
+            job.fail(error)
+
+    def _with_room(self, db: Database, jobs: Sequence[Job[Database]]) -> list[Job[Database]]:
+        self._spare = db.free()
+        room = self._free.now() + self._spare - self._reserve
+        some = []
+        for job in jobs:
+            if job.octets > room:
+                job.fail(
+                    StorageFull(f"less than {self._reserve} octets would be left free beside {self._path}")
+                )
+            else:
+                some.append(job)
+                room -= job.octets
+        return some
+
+    def _opened(self) -> Database:
+        if self._db is None:
+            db = Database(self._path)
+            try:
+                self._bury(db, [name for name in _owners(db) if not Wake.call(self._path, name)])
+            except BaseException:
+                db.close()
+                raise
+            self._db = db
+        return self._db
+
+    def _stir(self, db: Database) -> None:
+        """Wake who waits for something to come due, here and elsewhere."""
+        db.stirred = False
+        self._call_watchers()
+        own = None if self._wake is None else self._wake.name
+        try:
+            gone = [name for name in _owners(db) if name != own and not Wake.call(self._path, name)]
+            self._bury(db, gone)
+        except sqlite3.Error as error:  # what was committed is committed
+            _log.error("%s", failure(error, self._path, "the leases of a process that is gone are not free"))
+            self._close()
+
+    def _bury(self, db: Database, names: Sequence[str]) -> None:
+        """Free what is claimed by those that are gone."""
+        if not names:
+            return
+        db.begin(durable=False)
+        for name in names:
+            free_leases(db, name, self._micros())
+        db.commit()
+        self._call_watchers()
+
+    def _call_watchers(self) -> None:
+        for loop, changed in tuple(self._watchers):
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(changed)
+
+    def _rest(self) -> bool:
+        db = self._db
+        if db is None:
+            return False
+        try:
+            if db.log_is_long:
+                db.checkpoint()
+                return True
+            if monotonic() - self._rested < _PAUSE:
+                return False
+            if purge(db, self._micros() - self._keep // _MICROSECOND) or shrink(db):
+                return True
+        except sqlite3.Error as error:
+            _log.error("%s", failure(error, self._path, "what is old is not removed"))
+            self._close()
+        self._rested = monotonic()
+        return False
+
+    def _end(self) -> None:
+        if self._db is not None and self._wake is not None:
+            with contextlib.suppress(sqlite3.Error):  # others see that we are gone
+                self._bury(self._db, [self._wake.name])
+                self._stir(self._db)
+        self._close()
+        if self._wake is not None:
+            self._wake.close()
+            self._wake = None
+
+    def _close(self) -> None:
+        if self._db is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.rollback()
+            self._db.close()
+            self._db = None
+
+    def _micros(self) -> int:
+        return micros(self._clock())
+
+
+def _save_all(db: Database, jobs: Sequence[Job[Database]]) -> bool:
+    """Save them together; False where one of them is no ordinary one, and nothing was done."""
+    try:
+        with db.part():
+            save(db, [job.work.mail for job in jobs if isinstance(job.work, _Save)])
+    except (sqlite3.Error, ValueError, OverflowError) as error:
+        if isinstance(error, sqlite3.Error) and _is_unsound(db, error):
+            raise
+        return False
+    for job in jobs:
+        job.succeed(None)
+    return True
+
+
+def _is_unsound(db: Database, error: sqlite3.Error) -> bool:
+    """Whether nothing of the transaction can be trusted."""
+    return not db.in_transaction or getattr(error, "sqlite_errorcode", 0) & 0xFF in _UNSOUND
+
+
+def _owners(db: Database) -> list[str]:
+    return [name for (name,) in db.execute("SELECT name FROM owner").fetchall()]
+
+
+def _fail(jobs: Sequence[Job[Database]], error: StorageError) -> None:
+    for job in jobs:
+        if job.error is None:
+            job.fail(error)
