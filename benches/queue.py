@@ -1,13 +1,14 @@
 """What the queue's storage does by itself: durable saves, and claims with a million recipients waiting.
 
-``python -m benches.queue``. Figures depend on the disk: what one fsync of it takes is printed with them. Saves
-are of messages of 4 KiB to one recipient, by tasks of which each saves the next when its last is durable;
+``python -m benches.queue``. Figures depend on the disk: what one fsync of it takes is printed with
+them. Saves are of messages of 4 KiB to one recipient, by tasks of which each saves the next when its last is durable;
 claims take 100 recipients a time. ``--directory`` names a folder on the disk to be measured.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import statistics
 import subprocess
@@ -130,13 +131,14 @@ def measure_claims(directory: Path, recipients: int) -> list[str]:
             path = Path(folder) / "queue.db"
             asyncio.run(fill(path, recipients, destinations))
             program = (
-                "import asyncio, pathlib, sys; from benches import queue;"
-                f" print(repr(asyncio.run(queue.claims(pathlib.Path(sys.argv[1]), {min(CLAIMS, recipients // 200)}))))"
+                "import asyncio, json, pathlib, sys; from benches import queue;"
+                " print(json.dumps(asyncio.run(queue.claims(pathlib.Path(sys.argv[1]), int(sys.argv[2])))))"
             )
+            count = str(min(CLAIMS, recipients // 200))
             ran = subprocess.run(
-                [sys.executable, "-c", program, str(path)], check=True, capture_output=True, text=True
+                [sys.executable, "-c", program, str(path), count], check=True, capture_output=True, text=True
             )
-            figures: dict[str, float] = eval(ran.stdout)
+            figures: dict[str, float] = json.loads(ran.stdout)
         for name, figure in figures.items():
             bar = BARS.get(name)
             judged = publish.verdict(None if bar is None else f"<= {bar:g}", met=bar is None or figure <= bar)
