@@ -223,6 +223,7 @@ LAYERS = [
     "smtpx.deadlines",
     "smtpx.listener",
     "smtpx.session",
+    "smtpx.networks",
     "smtpx.mail",
     "smtpx.result",
     "smtpx.info",

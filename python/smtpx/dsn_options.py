@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from smtpx._core import encode_xtext
 
-__all__ = ["DSN"]
+__all__ = ["DSN", "original_recipient"]
 
 _NOTIFY = ("NEVER", "SUCCESS", "FAILURE", "DELAY")
 _MAX_ENVID = 100  # characters as sent (RFC 3461 4.4)
@@ -60,9 +60,14 @@ class DSN:
         """Return the parameters of RCPT for a recipient (RFC 3461 4.1, 4.2; beyond ASCII RFC 6533 3)."""
         params = {"NOTIFY": ",".join(self.notify)}
         if self.orcpt:
-            kind, text = ("rfc822", recipient) if recipient.isascii() else ("utf-8", _utf8_xtext(recipient))
-            params["ORCPT"] = f"{kind};{encode_xtext(text)}"
+            params["ORCPT"] = original_recipient(recipient)
         return params
+
+
+def original_recipient(address: str) -> str:
+    """Return the value of ORCPT that names the address (RFC 3461 4.2; beyond ASCII RFC 6533 3)."""
+    kind, text = ("rfc822", address) if address.isascii() else ("utf-8", _utf8_xtext(address))
+    return f"{kind};{encode_xtext(text)}"
 
 
 def _utf8_xtext(address: str) -> str:

@@ -12,9 +12,9 @@ from smtpx.errors import AddressError, ConfigurationError, InvalidCredential
 from smtpx.folding import Folded, fold_address, fold_domain, fold_local
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, MutableMapping
+    from collections.abc import Mapping, MutableMapping, Sequence
 
-__all__ = ["Account", "DKIMOptions", "Domain", "Environment", "Mailbox"]
+__all__ = ["Account", "DKIMOptions", "Domain", "Environment", "FinalRecipient", "Mailbox", "MailingList"]
 
 _ROUNDS = 12
 _MAX_PASSWORD = 72  # octets; bcrypt looks at no more
@@ -96,15 +96,51 @@ class DKIMOptions:
     private_key: bytes = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class MailingList:
+    """A list: its mail goes to the members with the owner as its sender (RFC 5321 3.9.2).
+
+    So what cannot be delivered comes back to who can mend the list, not to who wrote to it. That is all that
+    sets it apart from an alias.
+
+    Attributes:
+        members: addresses, here or elsewhere.
+        owner: an address; "" is the postmaster of the list's domain.
+
+    """
+
+    members: Sequence[str]
+    owner: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FinalRecipient:
+    """Whom a message goes to when every alias and list has been followed.
+
+    Attributes:
+        address: a mailbox here or elsewhere.
+        owner: the owner of the last list on the way, or None.
+
+    """
+
+    address: str
+    owner: str | None = None
+
+
 class Domain:
     """A domain that mail is taken for; it always has its postmaster (RFC 5321 4.5.1), a system account.
+
+    A local part is looked for among the aliases, the lists and the accounts; then, up to its first
+    ``subaddress``, once more (RFC 5233); then there is the ``catch_all``.
 
     Attributes:
         name: as given; U-label and A-label name the same domain (RFC 5890), in any case.
         dkim: its signing options, or None.
         accounts: the accounts by local part, which is matched in any case.
-        aliases: local part to addresses, here or elsewhere, in place of an account or beside it; also the
-            mailing lists, that EXPN shows.
+        aliases: local part to addresses, here or elsewhere, in place of an account or beside it.
+        lists: local part to mailing list, likewise.
+        catch_all: an address, here or elsewhere, for every other local part; None: that is refused.
+        subaddress: what parts user and tag in ``user+tag``; "" parts nothing.
 
     Raises:
         ConfigurationError: ``name`` is no domain.
@@ -117,6 +153,9 @@ class Domain:
         self.dkim = dkim
         self.accounts: MutableMapping[str, Account] = _Accounts(fold_local)
         self.aliases: MutableMapping[str, list[str]] = Folded(fold_local)
+        self.lists: MutableMapping[str, MailingList] = Folded(fold_local)
+        self.catch_all: str | None = None
+        self.subaddress = "+"
         self.add(Account("", "postmaster", name))
 
     @property
@@ -146,6 +185,32 @@ class Domain:
 
         """
         del self.accounts[local]
+
+    def entry(self, local: str) -> Sequence[str] | MailingList | Account | None:
+        """Return what a local part stands for: the alias before the list, the list before the account."""
+        found = self._exact(local)
+        if found is None and self.subaddress:
+            user, parted, _ = local.partition(self.subaddress)
+            found = self._exact(user) if parted else None
+        if found is None and self.catch_all is not None:
+            return (self.catch_all,)
+        return found
+
+    def account(self, local: str) -> Account | None:
+        """Return the account whose mailbox a local part names, by a subaddress too; no alias is followed."""
+        account = self.accounts.get(local)
+        if account is None and self.subaddress and local not in self.aliases and local not in self.lists:
+            user, parted, _ = local.partition(self.subaddress)
+            account = self.accounts.get(user) if parted else None
+        return account
+
+    def _exact(self, local: str) -> Sequence[str] | MailingList | Account | None:
+        # Nearly all mail is for accounts of domains with few aliases: an empty table is not asked.
+        if self.aliases and (alias := self.aliases.get(local)) is not None:
+            return alias
+        if self.lists and (listed := self.lists.get(local)) is not None:
+            return listed
+        return self.accounts.get(local)
 
     def __repr__(self) -> str:
         return f"<Domain {self.name} accounts={len(self.accounts)} aliases={len(self.aliases)}>"
@@ -193,45 +258,65 @@ class Environment:
         return self.virtual_domains.get(name)
 
     def find(self, address: str) -> Account | None:
-        """Return the account of exactly this address, no alias followed."""
+        """Return the account whose mailbox this is: of the address, or of its user when it has a tag.
+
+        No alias is followed, and no catch-all.
+        """
         domain = self.domain_of(address)
-        return None if domain is None else domain.accounts.get(_local(address))
+        return None if domain is None else domain.account(_local(address))
 
     def same(self, one: str, other: str) -> bool:
-        """Tell whether two addresses name one mailbox: any case, U-label or A-label."""
-        return fold_address(self.qualify(one)) == fold_address(self.qualify(other))
+        """Tell whether two addresses name one mailbox: any case, U-label or A-label, with a tag or not."""
+        return self._mailbox(one) == self._mailbox(other)
 
     def expand(self, address: str) -> list[str]:
-        """Return whom mail to the address goes to, each once: its alias followed to the end, or itself.
-
-        The address is not asked whether it exists. An alias that comes by again stands for the account of its
-        name, when there is one, so that ``joe -> joe, archive`` keeps a copy.
+        """Return whom mail to the address goes to, each once: as `resolve`, without the owners of lists.
 
         Raises:
-            ConfigurationError: the aliases only lead back to themselves (with the reply 554 5.4.6).
+            ConfigurationError: as of `resolve`.
 
         """
-        members: dict[str, str] = {}
+        return [each.address for each in self.resolve(address)]
+
+    def resolve(self, address: str) -> list[FinalRecipient]:
+        """Return whom mail to the address goes to, each once: aliases and lists are followed to the end.
+
+        An address that is neither comes back as it is; it is not asked whether it exists. An alias or a list
+        that comes by within itself stands for the account of its name, when there is one, so that
+        ``joe -> joe, archive`` keeps a copy. Whom a list and an alias reach both, gets it by the alias.
+
+        Raises:
+            ConfigurationError: they only lead back to themselves (with the reply 554 5.4.6).
+
+        """
+        found: dict[str, FinalRecipient] = {}
         seen: set[str] = set()
-        waiting = [self.qualify(address)]
+        waiting: list[_Step] = [_Step(self.qualify(address))]
         while waiting:  # no recursion: aliases are as deep as somebody wrote them
-            current = self.qualify(waiting.pop())
-            key = fold_address(current)
-            targets = self._alias(current)
-            if targets is None or (key in seen and self.find(current) is not None):
-                members.setdefault(key, current)
-            elif key not in seen:
-                waiting.extend(reversed(targets))
-            seen.add(key)
-        if not members:
+            step = waiting.pop()
+            entry = self._entry(step.address)
+            if entry is None or isinstance(entry, Account):
+                _reach(found, step)
+            elif step.key not in seen:
+                seen.add(step.key)
+                members, owner = self._members(step, entry)
+                waiting.extend(_Step(self.qualify(member), owner, step) for member in reversed(members))
+            elif step.is_within_itself() and self.find(step.address) is not None:
+                _reach(found, step)
+        if not found:
             error = ConfigurationError(f"the alias {address} leads only back to itself: give it a member")
             error.code, error.enhanced = 554, "5.4.6"
             raise error
-        return list(members.values())
+        return list(found.values())
+
+    def is_final(self, address: str) -> bool:
+        """Tell whether the address stands for nothing but itself, so that `resolve` has nothing to do."""
+        entry = self._entry(address)
+        return entry is None or isinstance(entry, Account)
 
     def knows(self, address: str) -> bool:
-        """Tell whether mail to the address is taken here: an account or an alias."""
-        return self.find(address) is not None or self._alias(address) is not None
+        """Tell whether mail to the address is taken here: for an account, an alias, a list or a catch-all."""
+        return self._entry(address) is not None
 
     def authenticate(self, username: str, password: str) -> Account:
         """Return the account that logs in, as ``local@domain`` or a local part of the primary domain; blocks.
@@ -244,22 +329,58 @@ class Environment:
             ConfigurationError: the account's ``hash_pass`` is no bcrypt hash.
 
         """
-        account = self.find(username)
+        domain = self.domain_of(username)
+        account = None if domain is None else domain.accounts.get(_local(username))
         if account is None or not account.hash_pass:
             _check(password, self._decoy(), "the decoy")
             raise InvalidCredential
         account.authenticate(password)
         return account
 
-    def _alias(self, address: str) -> list[str] | None:
+    def _entry(self, address: str) -> Sequence[str] | MailingList | Account | None:
         domain = self.domain_of(address)
-        return None if domain is None else domain.aliases.get(_local(address))
+        return None if domain is None else domain.entry(_local(address))
+
+    def _members(self, step: _Step, entry: Sequence[str] | MailingList) -> tuple[Sequence[str], str | None]:
+        """Return where it goes on from here, and the owner of the last list on the way."""
+        if not isinstance(entry, MailingList):
+            return entry, step.owner
+        owner = entry.owner or f"postmaster@{step.address.rpartition('@')[2]}"
+        return entry.members, self.qualify(owner)
+
+    def _mailbox(self, address: str) -> str:
+        account = self.find(address)
+        return fold_address(self.qualify(address) if account is None else account.short)
 
     def _decoy(self) -> bytes:
         """Return the hash of no known password, of the cost that the accounts here have."""
         hashes = (account.hash_pass for domain in self.domains for account in domain.accounts.values())
         sample = next(filter(None, hashes), f"$2b${_ROUNDS}$")
         return sample[:7].encode() + b"." * 53
+
+
+class _Step:
+    """An address on the way to the final ones, and the one that led to it."""
+
+    __slots__ = ("address", "key", "owner", "source")
+
+    def __init__(self, address: str, owner: str | None = None, source: _Step | None = None) -> None:
+        self.address = address
+        self.key = fold_address(address)
+        self.owner = owner
+        self.source = source
+
+    def is_within_itself(self) -> bool:
+        step = self.source
+        while step is not None and step.key != self.key:
+            step = step.source
+        return step is not None
+
+
+def _reach(found: dict[str, FinalRecipient], step: _Step) -> None:
+    known = found.get(step.key)
+    if known is None or (known.owner is not None and step.owner is None):
+        found[step.key] = FinalRecipient(step.address, step.owner)
 
 
 class _Domains(Folded[Domain]):
