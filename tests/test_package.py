@@ -239,6 +239,7 @@ LAYERS = [
     "smtpx.compose",
     "smtpx.dsn_options",
     "smtpx.environment",
+    "smtpx.envelopes",
     "smtpx.handler",
     "smtpx.storage.base",
     "smtpx.storage.batches",

@@ -312,7 +312,7 @@ class Environment:
     def is_final(self, address: str) -> bool:
         """Tell whether the address stands for nothing but itself, so that `resolve` has nothing to do."""
         entry = self._entry(address)
-        return entry is None or isinstance(entry, Account)
+        return "@" in address and (entry is None or isinstance(entry, Account))
 
     def knows(self, address: str) -> bool:
         """Tell whether mail to the address is taken here: for an account, an alias, a list or a catch-all."""

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from smtpx._core import Response, parse_path
+from smtpx.envelopes import envelopes
 from smtpx.errors import AddressError, ConfigurationError, InvalidCredential, StorageError, StorageFull
 from smtpx.handler import UNVERIFIED, Answer, Handler
 from smtpx.mail import new_id
+from smtpx.networks import Networks
 from smtpx.received import count_received, received_line
 from smtpx.storage import LocalStorage, Reserving, Storage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from ipaddress import IPv4Network, IPv6Network
 
     from smtpx.environment import Environment
     from smtpx.mail import MailTx
@@ -44,21 +48,28 @@ _REFUSED = Response(535, "5.7.8 Authentication credentials invalid")
 class LocalHandler(Handler):
     """Take mail for the environment's domains and, from those who logged in, for any; keep it in a storage.
 
-    It relays for nobody who is not logged in. A message is answered 250 once it is on disk; it waits in the
-    storage, under its envelope's own recipients: aliases are followed when it is delivered.
+    It relays for those who logged in and for the networks that it is told, and for no stranger. A message is
+    answered 250 once it is on disk, for its final recipients: aliases and lists are followed before, so that
+    the queue has a record of each. The members of a list get a message of their own, whose sender is the
+    list's owner.
 
     Attributes:
         environment: the domains and accounts; may be replaced by another at any time.
         storage: where messages are kept; whoever made it opens and closes it.
         hostname: this server's name in the trace line.
         on_saved: called, on the event loop, with each message after it is durably saved; must not block.
+        relay_networks: whose clients may send to anybody by the "smtp" service, without a login.
 
     Args:
         environment: as above.
         storage: by default a `LocalStorage` in /var/spool/smtp.
         hostname: by default the name of the primary domain.
         on_saved: as above.
+        relay_networks: ranges of addresses, as "10.0.0.0/8"; by default none.
         password_checks: how many passwords are checked at once, each a thread's whole work (bcrypt).
+
+    Raises:
+        ConfigurationError: of ``relay_networks``, see `Networks`.
 
     """
 
@@ -71,12 +82,14 @@ class LocalHandler(Handler):
         *,
         hostname: str | None = None,
         on_saved: Callable[[MailTx], None] | None = None,
+        relay_networks: Iterable[str | IPv4Network | IPv6Network] = (),
         password_checks: int = 2,
     ) -> None:
         self.environment = environment
         self.storage: Storage = LocalStorage() if storage is None else storage
         self.hostname = environment.primary_domain.name if hostname is None else hostname
         self.on_saved = on_saved
+        self.relay_networks = Networks(relay_networks)
         self._password_threads = ThreadPoolExecutor(password_checks, thread_name_prefix="smtpx-password")
 
     def check_mail(self, session: Session, sender: str, params: dict[str, str]) -> Answer:
@@ -90,40 +103,67 @@ class LocalHandler(Handler):
         return None if self.environment.same(sender, session.user) else _NOT_YOURS
 
     def check_rcpt(self, session: Session, recipient: str, params: dict[str, str]) -> Answer:  # noqa: ARG002
-        """Accept the accounts and aliases here; elsewhere only from those who logged in to submit."""
+        """Accept who is known here; elsewhere only from those who may relay."""
         environment = self.environment
         if environment.domain_of(recipient) is None:
-            return None if session.service != "smtp" and session.user is not None else _NO_RELAY
+            return None if self._may_relay(session) else _NO_RELAY
         if not environment.knows(recipient):
             return _UNKNOWN
+        if environment.is_final(recipient):
+            return None
         try:
-            environment.expand(recipient)
+            environment.resolve(recipient)
         except ConfigurationError:
             return _ALIAS_LOOP
         return None
 
+    def _may_relay(self, session: Session) -> bool:
+        if session.service == "smtp":
+            return session.peer in self.relay_networks
+        return session.user is not None
+
     async def serve_mail_tx(self, mail: MailTx) -> Response:
-        """Put the trace line on top, save the message durably, and only then answer 250."""
+        """Put the trace line on top, save the message for its final recipients, and only then answer 250."""
         if count_received(mail.data) > _MAX_RECEIVED:
             return _LOOP
         mail.id = mail.id or new_id()
         mail.received = mail.received or datetime.now(UTC)
         mail.data = received_line(mail, self.hostname, mail.received) + mail.data
+        saved = envelopes(mail, self.environment)
         try:
-            await self.storage.mail_save(mail)
+            await self._save(saved)
         except StorageFull as error:
             _log.warning("message %s refused: %s", mail.id, error)
             return _NO_ROOM
         except StorageError:
             _log.exception("message %s could not be stored", mail.id)
             return _STORAGE_FAILED
+        for each in saved:
+            self._tell(each)
+        return Response(250, f"2.0.0 OK {mail.id}")
+
+    async def _save(self, messages: Sequence[MailTx]) -> None:
+        """Save all or none: what of several is saved when one fails would come again with the next try."""
+        if len(messages) == 1:
+            return await self.storage.mail_save(messages[0])
+        saves = (self.storage.mail_save(each) for each in messages)
+        results = await asyncio.gather(*saves, return_exceptions=True)
+        failure = next(filter(None, results), None)
+        if failure is None:
+            return None
+        for each, result in zip(messages, results, strict=True):
+            if result is None:
+                with contextlib.suppress(StorageError):
+                    await self.storage.mail_delete(each.id)
+        raise failure
+
+    def _tell(self, mail: MailTx) -> None:
         if self.on_saved is not None:
             try:
                 self.on_saved(mail)
             except Exception:
                 # The message is ours: any other answer than 250 would bring it a second time.
                 _log.exception("message %s is stored, but on_saved failed", mail.id)
-        return Response(250, f"2.0.0 OK {mail.id}")
 
     async def serve_auth(self, session: Session, username: str, password: str) -> Response:  # noqa: ARG002
         """Check the password against the environment, in a thread: bcrypt is made to take long."""
