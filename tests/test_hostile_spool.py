@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import signal
-import subprocess
 import sys
 import tempfile
 from email import message_from_bytes
@@ -17,6 +15,7 @@ import pytest
 import smtpx
 
 from tests.peer import Peer
+from tests.strace import RENAMES, WRITES, Strace
 from tests.torture.spool_server import SpoolServer
 
 if TYPE_CHECKING:
@@ -114,40 +113,6 @@ def send(peer: Peer, subject: str, pattern: str) -> None:
     peer.command("MAIL FROM:<a@example.net>", "250 2.1.0")
     peer.command("RCPT TO:<joe@example.org>", "250 2.1.5")
     peer.message(f"Subject: {subject}\r\n\r\n{'x' * 5000}\r\n".encode(), pattern)
-
-
-class Strace:
-    """Makes system calls of a running process fail, as long as it is attached."""
-
-    def __init__(self, strace: str, pid: int, calls: str, error: str) -> None:
-        command = [
-            strace,
-            "-f",
-            "-p",
-            str(pid),
-            "-e",
-            f"trace={calls}",
-            "-e",
-            f"inject={calls}:error={error}",
-        ]
-        self._process = subprocess.Popen(
-            command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-        )
-        assert self._process.stderr is not None
-        first = self._process.stderr.readline()
-        if "attached" not in first:
-            self.detach()
-            pytest.skip(f"strace cannot attach: {first.strip()}")
-
-    def detach(self) -> str:
-        """Let the process go on as before; return what strace has seen."""
-        self._process.send_signal(signal.SIGINT)
-        _, seen = self._process.communicate()
-        return seen
-
-
-WRITES = "write,writev,pwrite64,pwritev"
-RENAMES = "?rename,renameat,?renameat2,?link,linkat"
 
 
 @pytest.mark.parametrize(

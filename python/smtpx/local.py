@@ -129,28 +129,33 @@ class LocalHandler(Handler):
         mail.id = mail.id or new_id()
         mail.received = mail.received or datetime.now(UTC)
         mail.data = received_line(mail, self.hostname, mail.received) + mail.data
-        saved = envelopes(mail, self.environment)
         try:
-            await self._save(saved)
+            await self._keep(mail)
         except StorageFull as error:
             _log.warning("message %s refused: %s", mail.id, error)
             return _NO_ROOM
         except StorageError:
             _log.exception("message %s could not be stored", mail.id)
             return _STORAGE_FAILED
-        for each in saved:
-            self._tell(each)
         return Response(250, f"2.0.0 OK {mail.id}")
 
-    async def _save(self, messages: Sequence[MailTx]) -> None:
-        """Save all or none: what of several is saved when one fails would come again with the next try."""
+    async def _keep(self, mail: MailTx) -> None:
+        """Save the message for its final recipients, and say so."""
+        messages = envelopes(mail, self.environment)
         if len(messages) == 1:
-            return await self.storage.mail_save(messages[0])
+            await self.storage.mail_save(messages[0])
+        else:
+            await self._save_all(messages)
+        for each in messages:
+            self._tell(each)
+
+    async def _save_all(self, messages: Sequence[MailTx]) -> None:
+        """Save all or none: what of several is saved when one fails would come again with the next try."""
         saves = (self.storage.mail_save(each) for each in messages)
         results = await asyncio.gather(*saves, return_exceptions=True)
         failure = next(filter(None, results), None)
         if failure is None:
-            return None
+            return
         for each, result in zip(messages, results, strict=True):
             if result is None:
                 with contextlib.suppress(StorageError):
