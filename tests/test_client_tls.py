@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,9 @@ import pytest
 import smtpx
 from smtpx import ConnectionLost, EngineError, ReplyTimeout, Timeouts, TLSFailed
 from smtpx.errors import MessageRefused
+from smtpx.link import Link
+from smtpx.options import Options
+from smtpx.target import Target, TLSMode
 
 from tests.clients import mail
 from tests.recorder import JOE, PASSWORD
@@ -276,5 +280,20 @@ def test_a_cancelled_handshake_leaves_nothing(
         with pytest.raises(asyncio.CancelledError):
             await connecting
         assert not client.connected
+
+    run(main())
+
+
+@pytest.mark.parametrize(("host", "trusted"), [("localhost", True), ("elsewhere.invalid", False)])
+def test_a_link_to_an_address_asks_for_the_certificate_of_the_host(
+    run: Run, live_server: LiveServers, certificate: Certificate, host: str, trusted: bool
+) -> None:
+    live = live_server(service="submissions")
+    target = Target(TLSMode.IMPLICIT, host=host, port=live.address[1])
+
+    async def main() -> None:
+        with contextlib.nullcontext() if trusted else pytest.raises(TLSFailed, match="certificate"):
+            link = await Link.open(Options(target, None, tls=certificate.client), "127.0.0.1")
+            await link.part()
 
     run(main())

@@ -87,9 +87,13 @@ class Link(asyncio.Protocol):
         self.messages = 0
 
     @classmethod
-    async def open(cls, options: Options) -> Link:
-        """Connect, say hello, go over to TLS and log in as the options say; raises as `Client.connect`."""
-        link = await cls._to(options)
+    async def open(cls, options: Options, address: str = "") -> Link:
+        """Connect, say hello, go over to TLS and log in as the options say; raises as `Client.connect`.
+
+        With an address (IPv4 or IPv6) that one is connected to, and no name looked up: the target's host is
+        what the certificate must be for.
+        """
+        link = await cls._to(options, address)
         try:
             link.welcome = await link.run(link.dialogue.open())
         except BaseException:
@@ -98,7 +102,7 @@ class Link(asyncio.Protocol):
         return link
 
     @classmethod
-    async def _to(cls, options: Options) -> Link:
+    async def _to(cls, options: Options, address: str) -> Link:
         loop = asyncio.get_running_loop()
         target, patience = options.target, options.timeouts.patience
         security: dict[str, Any] = {}
@@ -113,7 +117,7 @@ class Link(asyncio.Protocol):
                 if target.path:
                     _, link = await loop.create_unix_connection(lambda: cls(options, loop), target.path)
                     return link
-                sock = await _connected(options, loop)
+                sock = await _connected(options, address or target.host, loop)
         except TimeoutError as error:
             raise ConnectionLost(f"{target}: no connection within {patience:g} s") from error
         except OSError as error:
@@ -398,11 +402,10 @@ class Link(asyncio.Protocol):
             self.abort()
 
 
-async def _connected(options: Options, loop: asyncio.AbstractEventLoop) -> socket.socket:
-    """Connect to whichever of the server's addresses answers first (RFC 8305)."""
-    target, source = options.target, options.source_address
-    kind = socket.SOCK_STREAM
-    addresses = await loop.getaddrinfo(target.host, target.port, type=kind)
+async def _connected(options: Options, host: str, loop: asyncio.AbstractEventLoop) -> socket.socket:
+    """Connect to whichever of the host's addresses answers first (RFC 8305)."""
+    source, kind = options.source_address, socket.SOCK_STREAM
+    addresses = await loop.getaddrinfo(host, options.target.port, type=kind)
     sources = None if source is None else await loop.getaddrinfo(source[0], source[1], type=kind)
     return await aiohappyeyeballs.start_connection(
         addresses, local_addr_infos=sources, happy_eyeballs_delay=_NEXT_ADDRESS, loop=loop

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import socket
-import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict
@@ -12,8 +11,10 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict
 from smtpx._core import ClientEngine
 from smtpx.errors import ConfigurationError
 from smtpx.target import Target
+from smtpx.tls import client_context
 
 if TYPE_CHECKING:
+    import ssl
     from typing import Unpack
 
     from smtpx.sasl import Mechanism
@@ -123,11 +124,11 @@ class Options:
 
     """
 
-    def __init__(self, url: str, local_name: str | None, **settings: Unpack[Settings]) -> None:
+    def __init__(self, url: str | Target, local_name: str | None, **settings: Unpack[Settings]) -> None:
         unknown = settings.keys() - Settings.__annotations__.keys()
         if unknown:
             raise TypeError(f"no such argument: {', '.join(sorted(unknown))}")
-        self.target = Target.parse(url)
+        self.target = url if isinstance(url, Target) else Target.parse(url)
         self.local_name = local_name
         self.username = settings.get("username") or self.target.username
         self.password = settings.get("password")
@@ -160,10 +161,7 @@ class Options:
     def context(self) -> ssl.SSLContext:
         """The context for TLS; the default one, which reads many files, is made when it is asked for."""
         if self._context is None:
-            self._context = ssl.create_default_context()
-            if not self._verify:
-                self._context.check_hostname = False
-                self._context.verify_mode = ssl.CERT_NONE
+            self._context = client_context(verify=self._verify)
         return self._context
 
 

@@ -1,4 +1,4 @@
-"""TLS contexts: the server's, and whether it can shake hands at all; and what TLS says of a failure."""
+"""TLS contexts of clients and servers, whether one can shake hands at all, and the words of a failure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import ssl
 
 from smtpx.errors import ConfigurationError, TLSFailed
 
-__all__ = ["handshake_failed", "server_context", "usable", "words_of"]
+__all__ = ["client_context", "handshake_failed", "server_context", "usable", "words_of"]
 
 
 def server_context(cert: str | os.PathLike[str], key: str | os.PathLike[str] | None = None) -> ssl.SSLContext:
@@ -34,14 +34,21 @@ def server_context(cert: str | os.PathLike[str], key: str | os.PathLike[str] | N
     return context
 
 
+def client_context(*, verify: bool) -> ssl.SSLContext:
+    """Make a client's context: the system's certificates are trusted or, without ``verify``, any is taken."""
+    if verify:
+        return ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # spared the reading of many files
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 def usable(context: ssl.SSLContext) -> bool:
     """Shake hands with ourselves in memory, before a context without a certificate fails at each client."""
-    client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    client_context.check_hostname = False
-    client_context.verify_mode = ssl.CERT_NONE
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     server = context.wrap_bio(to_server, to_client, server_side=True)
-    client = client_context.wrap_bio(to_client, to_server)
+    client = client_context(verify=False).wrap_bio(to_client, to_server)
     for side in (client, server, client, server):
         try:
             side.do_handshake()
