@@ -233,6 +233,8 @@ LAYERS = [
     "smtpx.extension",
     "smtpx.folding",
     "smtpx.delivery",
+    "smtpx.mx",
+    "smtpx.resolver",
     "smtpx.addresses",
     "smtpx.headers",
     "smtpx.stamp",

@@ -20,6 +20,8 @@
     │   ├── TLSFailed (ConnectionError) no STARTTLS, a handshake that failed, octets ahead of it
     │   ├── MessageTooLarge (ValueError) more octets than the server takes, found before any was sent
     │   └── NotOffered                  the server lacks what is needed: .extension
+    ├── NoSuchDomain (LookupError)      the DNS knows no such name: 550 5.1.2
+    ├── LookupFailed                    the DNS gave no answer: 451 4.4.3
     └── StorageError (OSError)          a message could not be stored or read
         ├── MailNotFound (LookupError)  no message of that id
         ├── StorageFull                 no space, or less than the reserve: 452 4.3.1
@@ -48,9 +50,11 @@ __all__ = [
     "InvalidCredential",
     "LoginBroken",
     "LoginRefused",
+    "LookupFailed",
     "MailNotFound",
     "MessageRefused",
     "MessageTooLarge",
+    "NoSuchDomain",
     "NotOffered",
     "ReplyTimeout",
     "ResponseError",
@@ -226,6 +230,19 @@ class NotOffered(ClientError):
 
     def __str__(self) -> str:
         return _plain(self.args[1] or f"the server does not offer {self.extension}")
+
+
+class NoSuchDomain(SMTPError, LookupError):
+    """The DNS knows no such name (NXDOMAIN), or it is none that the DNS could know."""
+
+    code = 550
+    enhanced = "5.1.2"
+
+
+class LookupFailed(SMTPError):
+    """The DNS gave no answer in time, or none that can be used: ask again later."""
+
+    enhanced = "4.4.3"
 
 
 class StorageError(SMTPError, OSError):
