@@ -75,8 +75,8 @@ def scripted() -> Iterator[Scripted]:
     """Start a hostile server: ``scripted([say(...), ...])``, a script a connection."""
     servers: list[ScriptedServer] = []
 
-    def start(*scripts: Script) -> ScriptedServer:
-        servers.append(ScriptedServer(*scripts))
+    def start(*scripts: Script, **where: Any) -> ScriptedServer:
+        servers.append(ScriptedServer(*scripts, **where))
         return servers[-1]
 
     yield start

@@ -42,9 +42,11 @@ from smtpx.errors import (
     InvalidCredential,
     LoginBroken,
     LoginRefused,
+    LookupFailed,
     MailNotFound,
     MessageRefused,
     MessageTooLarge,
+    NoSuchDomain,
     NotOffered,
     ReplyTimeout,
     ResponseError,
@@ -65,7 +67,9 @@ from smtpx.mail import MailTx
 from smtpx.options import Timeouts
 from smtpx.outcome import Outcome
 from smtpx.pool import Pool
+from smtpx.relay import Relay
 from smtpx.result import RecipientResult, Result
+from smtpx.routing import RoutingTransport
 from smtpx.sasl import Mechanism
 from smtpx.server import Server
 from smtpx.session import Session
@@ -109,6 +113,7 @@ __all__ = [
     "LocalStorage",
     "LoginBroken",
     "LoginRefused",
+    "LookupFailed",
     "MailNotFound",
     "MailTx",
     "Mailbox",
@@ -116,17 +121,20 @@ __all__ = [
     "MessageEvent",
     "MessageRefused",
     "MessageTooLarge",
+    "NoSuchDomain",
     "NotOffered",
     "Outcome",
     "Pool",
     "QueueStorage",
     "RecipientResult",
+    "Relay",
     "ReplyEvent",
     "ReplyTimeout",
     "Response",
     "ResponseDecoder",
     "ResponseError",
     "Result",
+    "RoutingTransport",
     "SMTPError",
     "SQLiteStorage",
     "SentEvent",

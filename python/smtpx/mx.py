@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from random import Random
 
-__all__ = ["Host", "Ourselves", "Resolver", "find_hosts", "hosts_of", "in_order"]
+__all__ = ["Host", "Ourselves", "Resolver", "find_hosts", "hosts_of", "in_order", "in_version_order"]
 
 _MOST_RECORDS = 20  # a domain may have thousands, and each costs two lookups
 _HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*", re.IGNORECASE)
@@ -115,7 +115,7 @@ async def find_hosts(domain: str, resolver: Resolver, ourselves: Ourselves, rand
         if records and all(host in ("", ".") for _, host in records):
             return _never(556, "5.1.10", f"{domain} takes no mail (null MX)")
         if not records:
-            host = Host(domain, _by_version(await resolver.addresses(domain)))
+            host = Host(domain, in_version_order(await resolver.addresses(domain)))
             if not host.addresses:
                 raise NoSuchDomain(domain)
             return hosts_of(domain, [(0, host)], ourselves)
@@ -166,12 +166,12 @@ def hosts_of(domain: str, ranked: Sequence[tuple[int, Host | None]], ourselves: 
 
 async def _looked_up(preference: int, name: str, resolver: Resolver) -> tuple[int, Host | None]:
     try:
-        return preference, Host(name, _by_version(await resolver.addresses(name)))
+        return preference, Host(name, in_version_order(await resolver.addresses(name)))
     except LookupFailed:
         return preference, None
 
 
-def _by_version(addresses: Sequence[str]) -> Sequence[str]:
+def in_version_order(addresses: Sequence[str]) -> Sequence[str]:
     """Return the addresses with those of IPv6 first."""
     return sorted(addresses, key=lambda address: ":" not in address)
 
@@ -179,10 +179,10 @@ def _by_version(addresses: Sequence[str]) -> Sequence[str]:
 def _literal(domain: str, ourselves: Ourselves) -> Found:
     address = re.sub(r"\A\[(?:ipv6:)?|\]\Z", "", domain, flags=re.IGNORECASE)
     try:
-        host = Host(domain, [str(ip_address(address))])
+        literal = str(ip_address(address))
     except ValueError:
         return _never(550, "5.1.2", "the address literal is none of IPv4 or IPv6")
-    return hosts_of(domain, [(0, host)], ourselves)
+    return hosts_of(domain, [(0, Host(literal, [literal]))], ourselves)
 
 
 def _never(code: int, enhanced: str, text: str) -> RecipientResult:

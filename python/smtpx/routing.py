@@ -1,0 +1,43 @@
+"""`RoutingTransport`: mail for here goes one way, and all other mail another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from smtpx.delivery import Delivery, Transport
+    from smtpx.mail import MailTx
+    from smtpx.result import RecipientResult
+
+__all__ = ["RoutingTransport"]
+
+
+class RoutingTransport:
+    """A `Transport` of two others.
+
+    Args:
+        local: takes the mail of our own domains.
+        remote: takes all other mail.
+        is_local: tells which an address is of, by its domain alone: what is delivered together is of one
+            domain.
+
+    """
+
+    def __init__(self, local: Transport, remote: Transport, is_local: Callable[[str], bool]) -> None:
+        self._local = local
+        self._remote = remote
+        self._is_local = is_local
+
+    def concurrency(self, destination: str) -> int:
+        """See `Transport.concurrency`."""
+        postmaster = f"postmaster@{destination}" if destination else "postmaster"
+        return self._of(postmaster).concurrency(destination)
+
+    async def deliver(self, mail: MailTx, deliveries: Sequence[Delivery]) -> Mapping[str, RecipientResult]:
+        """See `Transport.deliver`."""
+        return await self._of(deliveries[0].recipient).deliver(mail, deliveries)
+
+    def _of(self, recipient: str) -> Transport:
+        return self._local if self._is_local(recipient) else self._remote
