@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.conftest import Scripted
     from tests.scripted import Script, ScriptedServer
 
-__all__ = ["DEAD", "Hosts", "deliveries", "delivering", "mail", "outcome", "to_one"]
+__all__ = ["DEAD", "Hosts", "deliveries", "delivering", "mail", "outcome", "text", "to_one"]
 
 DEAD = "127.0.0.99"
 """Nobody listens there."""
@@ -51,6 +51,12 @@ def outcome(result: RecipientResult) -> tuple[Outcome, int, str | None]:
     """Return what became of it, and the codes that say so."""
     assert result.response is not None
     return result.outcome, result.response.code, result.response.enhanced
+
+
+def text(result: RecipientResult) -> str:
+    """Return the first line of the response."""
+    assert result.response is not None
+    return result.response.message
 
 
 async def to_one(relay: Relay, message: MailTx | None = None) -> tuple[Outcome, int, str | None]:
