@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping  # noqa: TC003 - its fields are read at run time
+from collections.abc import Callable, Iterable, Iterator, Mapping  # noqa: TC003 - fields are read at run time
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -12,13 +13,25 @@ from smtpx.errors import AddressError, ConfigurationError
 from smtpx.folding import fold_address, fold_domain, fold_local
 from smtpx.limits import Limits
 from smtpx.listener import PORTS, Listener
+from smtpx.route import parse_route, read_password
 from smtpx.tls import server_context
 from smtpx.toml import Document, Where
 
 if TYPE_CHECKING:
     from smtpx.environment import Environment
+    from smtpx.target import Target
 
-__all__ = ["DEFAULT_PATH", "Config", "DomainConfig", "LogConfig", "TLSConfig", "check_members", "load"]
+__all__ = [
+    "DEFAULT_PATH",
+    "Config",
+    "DomainConfig",
+    "LogConfig",
+    "RelayConfig",
+    "RouteConfig",
+    "TLSConfig",
+    "check_members",
+    "load",
+]
 
 DEFAULT_PATH = Path("/etc/smtpx/smtpx.toml")
 
@@ -37,6 +50,41 @@ class DomainConfig:
 
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """A local part, and the addresses that it stands for."""
+
+
+@dataclass(frozen=True, slots=True)
+class RouteConfig:
+    """``[relay.smart_host]`` or ``[relay.routes."example.net"]``: a host that takes mail for others."""
+
+    url: str = field(metadata={"example": '"smtp+starttls://smtp.example.net"'})
+    username: str | None = None
+    password_file: Path | None = None
+    """Its first line is the password; others must not be able to read it."""
+
+    def target(self) -> Target:
+        """Return the route with its password, which is read now.
+
+        Raises:
+            ConfigurationError: as of `parse_route` and `read_password`.
+
+        """
+        password = None if self.password_file is None else read_password(self.password_file)
+        return parse_route(self.url, self.username, password)
+
+
+@dataclass(frozen=True, slots=True)
+class RelayConfig:
+    """``[relay]``: how mail goes to other hosts."""
+
+    smart_host: RouteConfig | None = None
+    """Takes all mail for elsewhere that has no route; without it, that goes by the MX of its domain."""
+    routes: Mapping[str, RouteConfig] = field(default_factory=dict)
+    """By domain, or with a dot before it by all that is below a domain."""
+    tls: Literal["opportunistic", "verify"] = "opportunistic"
+    concurrency: int = 20
+    """Messages for one domain under way at the same time."""
+    addresses: tuple[str, ...] = ()
+    """Addresses at which mail comes here, where an MX record may name them otherwise than by ``hostname``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +107,7 @@ class Config:
     listeners: tuple[Listener, ...] = field(default=(), metadata={"key": "listener"})
     """Empty: smtp on 25, and submissions on 465 where there is a certificate."""
     domains: Mapping[str, DomainConfig] = field(default_factory=dict)
+    relay: RelayConfig = field(default_factory=RelayConfig)
     limits: Limits = field(default_factory=Limits)
     log: LogConfig = field(default_factory=LogConfig)
 
@@ -78,6 +127,7 @@ def load(path: Path, *, files: bool = True) -> Config:
         _check_names(document, config)
         _check_loops(document, config)
         _check_listeners(document, config)
+        _check_relay(document, config)
         if files:
             _check_files(document, config)
     document.finish()
@@ -198,6 +248,42 @@ def _check_listeners(document: Document, config: Config) -> None:
         taken.add(place)
 
 
+def _check_relay(document: Document, config: Config) -> None:
+    relay = config.relay
+    if relay.concurrency < 1:
+        document.fault(("relay", "concurrency"), "'concurrency' must be 1 or more: leave it out for 20")
+    for index, address in enumerate(relay.addresses):
+        try:
+            ip_address(address)
+        except ValueError:
+            document.fault(
+                ("relay", "addresses", index),
+                f"'{address}' is no address of IPv4 or IPv6: write \"192.0.2.1\"",
+            )
+    _check_spellings(document, ("relay", "routes"), relay.routes, fold_domain)
+    own = set(map(fold_domain, (config.hostname, *config.domains)))
+    for name in relay.routes:
+        where: Where = ("relay", "routes", name)
+        _check_domain(document, where, name.removeprefix("."))
+        if fold_domain(name) in own:
+            document.fault(
+                where, f"'{name}' is taken here, so that no mail of it goes further: remove the route"
+            )
+    for where, route in _routes(config):
+        password = None if route.password_file is None else "read later"
+        try:
+            parse_route(route.url, route.username, password)
+        except ConfigurationError as error:
+            document.fault((*where, "url"), f"'url': {error}")
+
+
+def _routes(config: Config) -> Iterator[tuple[Where, RouteConfig]]:
+    if config.relay.smart_host is not None:
+        yield ("relay", "smart_host"), config.relay.smart_host
+    for name, route in config.relay.routes.items():
+        yield ("relay", "routes", name), route
+
+
 def _check_files(document: Document, config: Config) -> None:
     missing = "there is no"
     if not config.spool.is_dir():
@@ -207,6 +293,12 @@ def _check_files(document: Document, config: Config) -> None:
     if not config.accounts.is_file():
         mend = "make it with smtpx account add, or correct it"
         document.fault(("accounts",), f"'accounts': {missing} file {config.accounts}: {mend}")
+    for where, route in _routes(config):
+        if route.password_file is not None:
+            try:
+                read_password(route.password_file)
+            except ConfigurationError as error:
+                document.fault((*where, "password_file"), f"'password_file': {error}")
     if config.tls is None:
         return
     pair = {"certificate": config.tls.certificate, "key": config.tls.key}
