@@ -177,6 +177,10 @@ def test_the_library_needs_none_of_the_command_lines_packages() -> None:
     assert run_python(f"{absent} import smtpx; print(smtpx.__version__)") == smtpx.__version__
 
 
+def test_only_a_relay_that_asks_the_dns_imports_what_that_takes() -> None:
+    assert run_python("import sys, smtpx; print('dns' in sys.modules)") == "False"
+
+
 def test_importing_the_library_configures_no_logging() -> None:
     assert run_python("import logging, smtpx; print(logging.getLogger().handlers)") == "[]"
 

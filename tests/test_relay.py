@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 from smtpx import ConfigurationError, Outcome, Relay, Timeouts
 
+from tests.breaking import Breaking
 from tests.names import FAILS, Names
+from tests.pooling import numbered
 from tests.relaying import DEAD, Hosts, deliveries, delivering, mail, outcome, text, to_one
 from tests.scripted import close, flood, half_close, hang, nag, reset, say, then
 from tests.sessions import polite
@@ -363,6 +365,45 @@ def test_h86_a_dead_domain_holds_up_no_other(run: Run, scripted: Scripted) -> No
                 task.cancel()
 
     run(main())
+
+
+@pytest.mark.parametrize("keywords", [(), ("PIPELINING",), ("PIPELINING", "CHUNKING")], ids="+".join)
+@pytest.mark.parametrize("odds", [0.005, 0.1])
+@pytest.mark.parametrize("seed", range(3))
+def test_every_message_is_accounted_for(run: Run, keywords: tuple[str, ...], odds: float, seed: int) -> None:
+    count = 400
+    outcomes: dict[int, Outcome] = {}
+    breaking = Breaking(seed, keywords, odds)
+
+    async def main() -> None:
+        server = await asyncio.start_server(breaking, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        hosts = [(number, f"mx{number}") for number in range(3)]  # one, under three names
+        names = Names(mx={"example.org": hosts}, addresses={host: ["127.0.0.1"] for _, host in hosts})
+        relay = Relay("mail.example.com", resolver=names, port=port, loopback=True)
+        gate = asyncio.Semaphore(relay.concurrency("example.org"))
+
+        async def send(number: int) -> None:
+            async with gate:
+                [result] = (await delivering(relay, numbered(number))).values()
+                outcomes[number] = result.outcome
+
+        async with server, relay:
+            await asyncio.gather(*(send(number) for number in range(count)))
+        if others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(others)
+
+    run(main())
+    assert sorted(outcomes) == list(range(count))
+    kept_by_outcome = {ACCEPTED: {1}, TEMPORARY: {0}, Outcome.UNKNOWN: {0, 1}}
+    for number, became in outcomes.items():
+        assert breaking.kept[number] in kept_by_outcome[became], (number, became)
+
+
+@pytest.mark.parametrize("hostname", ["", "a b", "mx.example\r\nMAIL"])
+def test_h84_a_name_that_no_ehlo_could_have_is_told_at_once(hostname: str) -> None:
+    with pytest.raises(ConfigurationError):
+        Relay(hostname, resolver=Names())
 
 
 @pytest.mark.parametrize("options", [{"concurrency": 0}, {"patience": 0}, {"smart_host": "lmtp://x:24"}])

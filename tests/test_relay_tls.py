@@ -13,7 +13,7 @@ from tests.peer import PATIENCE
 from tests.recorder import JOE, PASSWORD
 from tests.relaying import DEAD, Hosts, mail, to_one
 from tests.scripted import broken_tls, close, reset, say, start_tls, take, then
-from tests.sessions import polite, upgrade
+from tests.sessions import greeting, polite, upgrade
 
 if TYPE_CHECKING:
     from tests.client import Run
@@ -76,6 +76,22 @@ def test_h82_octets_behind_the_220_are_no_reason_for_clear_text(
     async def main() -> None:
         async with hosts.relay() as relay:
             assert await to_one(relay) == NO_TLS
+
+    run(main())
+    assert b"MAIL" not in hosts.servers[0].received[0]
+
+
+def test_a_host_that_refuses_hello_in_tls_is_left_for_the_next(
+    run: Run, scripted: Scripted, certificate: Certificate
+) -> None:
+    # It was heard in TLS, so nothing is said in clear text.
+    ehlos = [greeting("STARTTLS"), b"450 4.7.1 not you\r\n"]
+    first = polite("STARTTLS", starttls=upgrade(certificate.server), ehlo=ehlos)
+    hosts = Hosts(scripted, [first], [polite()])
+
+    async def main() -> None:
+        async with hosts.relay() as relay:
+            assert await to_one(relay) == TAKEN
 
     run(main())
     assert b"MAIL" not in hosts.servers[0].received[0]

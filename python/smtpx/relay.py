@@ -14,7 +14,7 @@ from ipaddress import ip_address
 from random import SystemRandom
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Self
 
-from smtpx._core import Response
+from smtpx._core import ClientEngine, Response
 from smtpx.errors import (
     ClientError,
     CommandRefused,
@@ -121,6 +121,7 @@ class Relay:
 
             resolver = DNSResolver()
         self._hostname = on_the_wire(hostname)
+        ClientEngine(self._hostname)  # refuses what no EHLO could have, before there is mail
         self._resolver = resolver
         self._routes = Routes(
             {domain: _target(route) for domain, route in (routes or {}).items()},
@@ -263,17 +264,24 @@ class Relay:
         if not link.dialogue.engine.offers("STARTTLS"):
             return link
         try:
-            link.welcome = await link.run(link.dialogue.starttls())
+            return await _secured(link)
         except (TLSFailed, ConnectionLost) as error:
-            link.abort()
             if isinstance(error, TLSFailed) and isinstance(error.__cause__, ConnectionLost):
                 raise  # somebody put octets behind the 220: that is an attack, not an old server
             _log.info("no TLS with %s [%s], so in clear text: %s", target.host, address, error)
-            return await Link.open(options, address)
-        return link
+        return await Link.open(options, address)
 
     def _options(self, target: Target, context: ssl.SSLContext) -> Options:
         return Options(target, self._hostname, tls=context, timeout=self._timeouts)
+
+
+async def _secured(link: Link) -> Link:
+    try:
+        link.welcome = await link.run(link.dialogue.starttls())
+    except BaseException:
+        link.abort()
+        raise
+    return link
 
 
 def _target(route: str | Target) -> Target:
