@@ -249,6 +249,7 @@ LAYERS = [
     "smtpx.mime",
     "smtpx.compose",
     "smtpx.dsn_options",
+    "smtpx.dsn",
     "smtpx.environment",
     "smtpx.envelopes",
     "smtpx.handler",

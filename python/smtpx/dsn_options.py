@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from smtpx._core import encode_xtext
 
-__all__ = ["DSN", "original_recipient"]
+__all__ = ["DSN", "original_recipient", "utf8_xtext"]
 
 _NOTIFY = ("NEVER", "SUCCESS", "FAILURE", "DELAY")
 _MAX_ENVID = 100  # characters as sent (RFC 3461 4.4)
@@ -66,10 +66,10 @@ class DSN:
 
 def original_recipient(address: str) -> str:
     """Return the value of ORCPT that names the address (RFC 3461 4.2; beyond ASCII RFC 6533 3)."""
-    kind, text = ("rfc822", address) if address.isascii() else ("utf-8", _utf8_xtext(address))
+    kind, text = ("rfc822", address) if address.isascii() else ("utf-8", utf8_xtext(address))
     return f"{kind};{encode_xtext(text)}"
 
 
-def _utf8_xtext(address: str) -> str:
+def utf8_xtext(address: str) -> str:
     r"""Return the address as utf-8-addr-xtext: what is not a QCHAR is \x{its number} (RFC 6533 3)."""
     return re.sub(r"[^!-*,-<>-\[\]-~]", lambda found: rf"\x{{{ord(found[0]):X}}}", address)
