@@ -252,6 +252,7 @@ LAYERS = [
     "smtpx.dsn",
     "smtpx.environment",
     "smtpx.envelopes",
+    "smtpx.dkim",
     "smtpx.handler",
     "smtpx.storage.base",
     "smtpx.storage.batches",
