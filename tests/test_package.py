@@ -247,6 +247,7 @@ LAYERS = [
     "smtpx.maildir_files",
     "smtpx.maildir",
     "smtpx.mime",
+    "smtpx.submission",
     "smtpx.compose",
     "smtpx.dsn_options",
     "smtpx.dsn",

@@ -86,5 +86,10 @@ class Handler:
         return UNVERIFIED
 
     def serve_bounce(self, mail: MailTx, outcomes: Mapping[str, RecipientResult]) -> Answer:
-        """Take a message that the queue has given up for the recipients in ``outcomes``."""
+        """Take what became of a message, to tell its sender who asked for that (RFC 3461).
+
+        The queue calls this for recipients that are given up (PERMANENT, with the last reply, a 4yz one where
+        time ran out), for those that take long (TEMPORARY, once), and for those that have the message, where
+        NOTIFY asks for SUCCESS (ACCEPTED). An exception means that nobody was told.
+        """
         return None

@@ -6,17 +6,21 @@ import asyncio
 import contextlib
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from smtpx._core import Response, parse_path
+from smtpx.dkim import signer
+from smtpx.dsn import double_bounce, report
 from smtpx.envelopes import envelopes
 from smtpx.errors import AddressError, ConfigurationError, InvalidCredential, StorageError, StorageFull
 from smtpx.handler import UNVERIFIED, Answer, Handler
 from smtpx.mail import new_id
 from smtpx.networks import Networks
+from smtpx.outcome import Outcome
 from smtpx.received import count_received, received_line
-from smtpx.storage import LocalStorage, Reserving, Storage
+from smtpx.storage import LocalStorage, QueueStorage, Reserving, Storage
+from smtpx.submission import completed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,6 +35,7 @@ __all__ = ["LocalHandler"]
 
 _log = logging.getLogger("smtpx.local")
 _MAX_RECEIVED = 100  # RFC 5321 6.3
+_LARGE = 65_536  # octets; to sign more takes so long that it is done in a thread
 
 _NO_ROOM = Response(452, "4.3.1 Not enough storage, try again later")
 _STORAGE_FAILED = Response(451, "4.3.0 The message could not be stored, try again later")
@@ -51,7 +56,8 @@ class LocalHandler(Handler):
     It relays for those who logged in and for the networks that it is told, and for no stranger. A message is
     answered 250 once it is on disk, for its final recipients: aliases and lists are followed before, so that
     the queue has a record of each. The members of a list get a message of their own, whose sender is the
-    list's owner.
+    list's owner. What is submitted gets the Date and Message-ID that it lacks, loses its Bcc, and is
+    signed where the domain has a DKIM key.
 
     Attributes:
         environment: the domains and accounts; may be replaced by another at any time.
@@ -59,6 +65,7 @@ class LocalHandler(Handler):
         hostname: this server's name in the trace line.
         on_saved: called, on the event loop, with each message after it is durably saved; must not block.
         relay_networks: whose clients may send to anybody by the "smtp" service, without a login.
+        lifetime: how long a message is tried; a notification of a delay says until when that is.
 
     Args:
         environment: as above.
@@ -66,6 +73,7 @@ class LocalHandler(Handler):
         hostname: by default the name of the primary domain.
         on_saved: as above.
         relay_networks: ranges of addresses, as "10.0.0.0/8"; by default none.
+        lifetime: as above.
         password_checks: how many passwords are checked at once, each a thread's whole work (bcrypt).
 
     Raises:
@@ -83,6 +91,7 @@ class LocalHandler(Handler):
         hostname: str | None = None,
         on_saved: Callable[[MailTx], None] | None = None,
         relay_networks: Iterable[str | IPv4Network | IPv6Network] = (),
+        lifetime: timedelta = timedelta(days=5),
         password_checks: int = 2,
     ) -> None:
         self.environment = environment
@@ -90,6 +99,7 @@ class LocalHandler(Handler):
         self.hostname = environment.primary_domain.name if hostname is None else hostname
         self.on_saved = on_saved
         self.relay_networks = Networks(relay_networks)
+        self.lifetime = lifetime
         self._password_threads = ThreadPoolExecutor(password_checks, thread_name_prefix="smtpx-password")
 
     def check_mail(self, session: Session, sender: str, params: dict[str, str]) -> Answer:
@@ -128,6 +138,12 @@ class LocalHandler(Handler):
             return _LOOP
         mail.id = mail.id or new_id()
         mail.received = mail.received or datetime.now(UTC)
+        session = mail.session
+        if session is not None and session.service != "smtp":
+            mail.data = completed(mail.data, id=mail.id, host=self.hostname, date=mail.received)
+            if session.user is not None:
+                # Who vouches is the sender, held against the login; From may name the domain of others.
+                await self._sign(mail, mail.mail_from or session.user)
         mail.data = received_line(mail, self.hostname, mail.received) + mail.data
         try:
             await self._keep(mail)
@@ -189,9 +205,59 @@ class LocalHandler(Handler):
         """Answer who logged in with the members of an alias, anybody else always the same."""
         return self._look_up(session, name, UNVERIFIED, expand=True)
 
-    async def serve_bounce(self, mail: MailTx, outcomes: Mapping[str, RecipientResult]) -> None:  # noqa: ARG002
-        """Put the message away among the bounced ones."""
-        await self.storage.mail_bounce(mail.id)
+    async def serve_bounce(self, mail: MailTx, outcomes: Mapping[str, RecipientResult]) -> None:
+        """Tell the sender, in a new message, what he wants to know of; of a failed notice, the postmaster.
+
+        What that fails for is logged and told to nobody. A storage that keeps no state of recipients has the
+        message put away among the bounced ones.
+
+        Raises:
+            StorageError: the notification could not be stored, or the message not put away.
+
+        """
+        notice = self._notification(mail, outcomes)
+        if notice is not None:
+            try:
+                await self._sign(notice, f"MAILER-DAEMON@{self.hostname}")
+            except ConfigurationError:
+                _log.exception("notification %s of message %s is not signed", notice.id, mail.id)
+            await self._keep(notice)
+        failed = [address for address, result in outcomes.items() if result.outcome is Outcome.PERMANENT]
+        if failed:
+            told = "nobody" if notice is None else f"{notice.recipients[0]} by message {notice.id}"
+            _log.warning("message %s failed for %s; told: %s", mail.id, ", ".join(failed), told)
+            if not isinstance(self.storage, QueueStorage):
+                await self.storage.mail_bounce(mail.id)
+
+    def _notification(self, mail: MailTx, outcomes: Mapping[str, RecipientResult]) -> MailTx | None:
+        now, name = datetime.now(UTC), new_id()
+        if mail.mail_from:
+            until = (mail.received or now) + self.lifetime
+            lists = [address for address in outcomes if len(self._members(address)) > 1]
+            return report(mail, outcomes, host=self.hostname, now=now, id=name, until=until, lists=lists)
+        postmaster = self.environment.primary_domain.postmaster.short
+        members = self._members(postmaster)
+        return double_bounce(
+            mail, outcomes, host=self.hostname, now=now, id=name, postmaster=postmaster, members=members
+        )
+
+    def _members(self, address: str) -> list[str]:
+        """Return whom mail to one of our addresses goes to."""
+        try:
+            return [] if self.environment.domain_of(address) is None else self.environment.expand(address)
+        except ConfigurationError:
+            return []
+
+    async def _sign(self, mail: MailTx, address: str) -> None:
+        """Sign for the domain of the address, if it is ours and has a key (RFC 6376)."""
+        domain = self.environment.domain_of(address)
+        if domain is None or domain.dkim is None:
+            return
+        sign = signer(domain.dkim, domain.name).signed
+        large = len(mail.data) > _LARGE
+        mail.data = await asyncio.to_thread(sign, mail.data) if large else sign(mail.data)
+        if mail.data.isascii():  # it may have been encoded
+            mail.params = {key: value for key, value in mail.params.items() if key != "BODY"}
 
     def _look_up(self, session: Session, name: str, unsaid: Response, *, expand: bool) -> Response:
         """Answer ``unsaid`` to strangers, for foreign addresses, and where the truth is not ASCII."""
