@@ -23,6 +23,7 @@ from smtpx.errors import ConfigurationError
 
 from tests.peer import Peer
 from tests.served import JOE, PATIENCE, SECRET, Site, smtpx
+from tests.signing import dkimpy_verifies, pem, record, rsa_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -183,6 +184,19 @@ def test_a_session_goes_on_through_a_reload_of_domains_and_certificates(site: Si
         assert not refused(client, "postmaster@example.net")
 
 
+def test_a_reload_takes_a_new_dkim_key(site: Site) -> None:
+    site.log_in()
+    (site.folder / "dkim.pem").write_bytes(pem(rsa_key()))
+    entry = 'dkim = { selector = "s1", key = "dkim.pem" }'
+    site.change('[domains."example.org"]', f'[domains."example.org"]\n{entry}')
+    site.reload()
+    site.log_in()
+    site.served.stop()
+    unsigned, signed = site.kept()
+    assert b"DKIM-Signature" not in unsigned.data
+    assert dkimpy_verifies(signed.data, record(rsa_key()))
+
+
 def test_a_configuration_with_a_fault_leaves_the_old_one_in_use(site: Site) -> None:
     site.change('[domains."example.org"]', '[domains."example.net"]\nalias = 1')
     assert "smtpx.toml: line 16: unknown key 'alias', did you mean 'aliases'?" in site.fail_to_reload()
@@ -326,7 +340,7 @@ def test_the_hostname_is_the_primary_domain_and_may_have_aliases(stopped: Site) 
         '[domains."example.org"]',
         '[domains."example.org"]\n[domains."Mail.example.org"]\naliases.a = ["b@c.org"]',
     )
-    environment = build_environment(load(stopped.config))
+    environment = build_environment(load(stopped.config), {})
     assert environment.primary_domain.name == "mail.example.org"
     assert environment.primary_domain.aliases["a"] == ["b@c.org"]
     assert [domain.name for domain in environment.domains] == ["mail.example.org", "example.org"]

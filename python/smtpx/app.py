@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from smtpx import logs, systemd
 from smtpx.accounts import AccountFile, LiveEnvironment
-from smtpx.environment import Domain, Environment
+from smtpx.environment import DKIMOptions, Domain, Environment
 from smtpx.errors import ConfigurationError
 from smtpx.folding import fold_domain
 from smtpx.listener import PORTS, Listener, Service, bind
@@ -24,13 +24,13 @@ from smtpx.server import Server
 from smtpx.storage import LocalStorage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from smtpx.config import Config
     from smtpx.mail import MailTx
     from smtpx.session import Session
 
-__all__ = ["App", "build_domains", "build_environment", "run"]
+__all__ = ["App", "build_domains", "build_environment", "read_keys", "run"]
 
 _logger = logging.getLogger("smtpx.app")
 
@@ -40,7 +40,7 @@ _Place: TypeAlias = tuple[Listener, list[socket.socket]]
 
 
 def build_domains(config: Config) -> Environment:
-    """Make the environment of a configuration, without the accounts."""
+    """Make the environment of a configuration, without the accounts and keys."""
     primary = Domain(config.hostname)
     virtual = {}
     for name, settings in config.domains.items():
@@ -51,7 +51,17 @@ def build_domains(config: Config) -> Environment:
     return Environment(primary, virtual)
 
 
-def build_environment(config: Config) -> Environment:
+def read_keys(config: Config) -> dict[str, DKIMOptions]:
+    """Read what signs the mail of the domains that have such.
+
+    Raises:
+        ConfigurationError: a key cannot be read, or is not fit.
+
+    """
+    return {name: domain.dkim.read(name) for name, domain in config.domains.items() if domain.dkim}
+
+
+def build_environment(config: Config, keys: Mapping[str, DKIMOptions]) -> Environment:
     """Make the environment of a configuration and of the account file that it names.
 
     Raises:
@@ -59,6 +69,10 @@ def build_environment(config: Config) -> Environment:
 
     """
     environment = build_domains(config)
+    for name, options in keys.items():
+        domain = environment.domain_of(f"postmaster@{name}")
+        assert domain is not None  # noqa: S101 - it was made of the same configuration
+        domain.dkim = options
     AccountFile(config.accounts).fill(environment)
     return environment
 
@@ -230,7 +244,8 @@ class App:
 
 
 def _live(config: Config) -> LiveEnvironment:
-    return LiveEnvironment(config.accounts, partial(build_environment, config))
+    # The keys are read once: that one is unreadable later does not hold up a change of the accounts.
+    return LiveEnvironment(config.accounts, partial(build_environment, config, read_keys(config)))
 
 
 def _frame(config: Config) -> object:

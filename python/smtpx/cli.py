@@ -12,8 +12,9 @@ import typer
 
 from smtpx import __version__, config, sending
 from smtpx.account_commands import account
-from smtpx.app import App, build_environment, run
+from smtpx.app import App, build_environment, read_keys, run
 from smtpx.demo import demo
+from smtpx.dkim_commands import dkim
 from smtpx.errors import ConfigurationError
 from smtpx.told import told
 
@@ -34,6 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(account, name="account")
+app.add_typer(dkim, name="dkim")
 
 
 def _version(asked: bool) -> None:
@@ -105,7 +107,7 @@ def check(path: Annotated[Path, typer.Argument(metavar="CONFIG", help="The confi
     """Read a configuration, and the files that it names, and tell every fault by its line."""
     with told():
         settings = config.load(path)
-        environment = build_environment(settings)
+        environment = build_environment(settings, read_keys(settings))
         config.check_members(path, settings, environment)
     accounts = sum(bool(one.hash_pass) for domain in environment.domains for one in domain.accounts.values())
     typer.echo(f"{path}: good; {_count(len(environment.domains), 'domain')}, {_count(accounts, 'account')}")

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from smtpx._core import parse_mailbox
+from smtpx.dkim import signer
+from smtpx.environment import DKIMOptions
 from smtpx.errors import AddressError, ConfigurationError
 from smtpx.folding import fold_address, fold_domain, fold_local
 from smtpx.limits import Limits
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_PATH",
     "Config",
+    "DKIMConfig",
     "DomainConfig",
     "LogConfig",
     "RelayConfig",
@@ -45,11 +48,35 @@ class TLSConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class DKIMConfig:
+    """``dkim`` of a domain: what signs its mail, see `DKIMOptions`."""
+
+    selector: str = field(metadata={"example": '"s1"'})
+    key: Path = field(metadata={"example": '"/etc/smtpx/dkim/example.org.pem"'})
+
+    def read(self, domain: str) -> DKIMOptions:
+        """Return the options with the key itself.
+
+        Raises:
+            ConfigurationError: the key cannot be read, or it or the selector is not fit.
+
+        """
+        try:
+            options = DKIMOptions(self.selector, self.key.read_bytes())
+        except OSError as error:
+            mend = f"make one with smtpx dkim new {domain}, or let the server read it"
+            raise ConfigurationError(f"the DKIM key {self.key}: {error.strerror}: {mend}") from error
+        signer(options, domain)
+        return options
+
+
+@dataclass(frozen=True, slots=True)
 class DomainConfig:
     """``[domains."example.org"]``: a domain that mail is taken for."""
 
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """A local part, and the addresses that it stands for."""
+    dkim: DKIMConfig | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +326,12 @@ def _check_files(document: Document, config: Config) -> None:
                 read_password(route.password_file)
             except ConfigurationError as error:
                 document.fault((*where, "password_file"), f"'password_file': {error}")
+    for name, domain in config.domains.items():
+        if domain.dkim is not None:
+            try:
+                domain.dkim.read(name)
+            except ConfigurationError as error:
+                document.fault(("domains", name, "dkim"), str(error))
     if config.tls is None:
         return
     pair = {"certificate": config.tls.certificate, "key": config.tls.key}
