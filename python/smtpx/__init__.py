@@ -67,10 +67,12 @@ from smtpx.mail import MailTx
 from smtpx.options import Timeouts
 from smtpx.outcome import Outcome
 from smtpx.pool import Pool
+from smtpx.queue import Queue
 from smtpx.relay import Relay
 from smtpx.result import RecipientResult, Result
 from smtpx.routing import RoutingTransport
 from smtpx.sasl import Mechanism
+from smtpx.schedule import Schedule
 from smtpx.server import Server
 from smtpx.session import Session
 from smtpx.status import CommandKind, Status
@@ -125,6 +127,7 @@ __all__ = [
     "NotOffered",
     "Outcome",
     "Pool",
+    "Queue",
     "QueueStorage",
     "RecipientResult",
     "Relay",
@@ -137,6 +140,7 @@ __all__ = [
     "RoutingTransport",
     "SMTPError",
     "SQLiteStorage",
+    "Schedule",
     "SentEvent",
     "Server",
     "ServerEngine",

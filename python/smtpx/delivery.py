@@ -12,10 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from smtpx._core import Response
     from smtpx.mail import MailTx
     from smtpx.result import RecipientResult
 
-__all__ = ["Delivery", "State", "Transport", "destination_of"]
+__all__ = ["Delivery", "State", "Transport", "destination_of", "reply_text"]
+
+_MAX_REPLY = 1024  # characters of a reply that are kept; a host may send 10 MiB (HOSTILE 81)
 
 
 class State(Enum):
@@ -56,7 +59,7 @@ class Delivery:
         received: when the message was saved or, where it says so, received.
         changed: when the record was last written.
         warned: whether the sender has been told that it takes long.
-        reply: the last answer that it had, "" before the first.
+        reply: the last answer that it had, see `reply_text`, "" before the first.
         token: counts its claims; a storage writes nothing of a claim that another one has followed.
 
     """
@@ -80,6 +83,16 @@ def destination_of(recipient: str) -> str:
     return fold_domain(recipient.rpartition("@")[2]) if "@" in recipient else ""
 
 
+def reply_text(response: Response | None) -> str:
+    """Return a reply as one line, as it is kept and logged: bounded, and nothing in it steers a terminal."""
+    if response is None:
+        return ""
+    text = f"{response.code} {' / '.join([response.message, *response.body])}"[:_MAX_REPLY]
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
 class Transport(Protocol):
     """Takes messages further: into mailboxes, or to another host."""
 
@@ -90,7 +103,10 @@ class Transport(Protocol):
     async def deliver(self, mail: MailTx, deliveries: Sequence[Delivery]) -> Mapping[str, RecipientResult]:
         """Try the message for some of its recipients, all of one destination, and say what became of each.
 
-        Every result has a Response: the one that was given, or one of our own that says what went wrong.
-        UNKNOWN is tried again. An exception is a failed attempt for all of them, logged.
+        Other attempts may have the same ``mail`` in their hands: it is not to be changed. Every result has a
+        Response: the one that was given, or one of our own that says what went wrong. UNKNOWN is tried again.
+        TEMPORARY for all of them, without a ``remote`` and with the enhanced code 4.4.1 or 4.4.3 (no answer
+        from the host, or none about where it is, RFC 3463 3.5), says that the destination cannot be reached:
+        the queue then leaves it alone for a while. An exception is a failed attempt for all of them, logged.
         """
         ...

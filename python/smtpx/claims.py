@@ -1,0 +1,168 @@
+"""What a queue has claimed: its leases are kept, and what became of it is written, many at once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, TypeAlias
+
+from smtpx.delivery import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from datetime import datetime
+
+    from smtpx.clock import Clock
+    from smtpx.delivery import Delivery
+    from smtpx.storage.base import QueueStorage
+
+__all__ = ["LEASE", "Claims", "backoff"]
+
+_log = logging.getLogger("smtpx.queue")
+
+LEASE = timedelta(minutes=5)
+"""How long a claim is ours; renewed while an attempt takes longer."""
+_LONGEST_PAUSE = 30.0
+
+_Key: TypeAlias = tuple[str, int]
+
+
+def backoff(failures: int) -> float:
+    """Return for how many seconds to leave a storage alone that has failed so many times in a row."""
+    return min(2.0 ** (failures - 1), _LONGEST_PAUSE)
+
+
+class Claims:
+    """The recipients that are claimed and not settled yet.
+
+    Args:
+        storage: where they are claimed.
+        clock: the time.
+        settled: called after each settling with the earliest moment at which one of them is due again, or
+            None, and with those that were claimed anew before we knew that they were settled.
+
+    """
+
+    def __init__(
+        self,
+        storage: QueueStorage,
+        clock: Clock,
+        settled: Callable[[datetime | None, list[Delivery]], None],
+    ) -> None:
+        self._storage = storage
+        self._clock = clock
+        self._settled = settled
+        self._held: dict[_Key, Delivery] = {}
+        self._results: dict[_Key, Delivery] = {}
+        self._wake = asyncio.Event()
+        self._closing = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    @property
+    def unwritten(self) -> int:
+        """How many results wait to be written."""
+        return len(self._results)
+
+    def take(self, claimed: Iterable[Delivery]) -> list[Delivery]:
+        """Take in what was claimed, and return what is new to us.
+
+        After a leap of the clock our own leases look as if they had ended, and we are given again what we
+        have: its attempt goes on under the new lease (HOSTILE 98).
+        """
+        new = []
+        for delivery in claimed:
+            key = delivery.mail_id, delivery.index
+            if key not in self._held:
+                new.append(delivery)
+            self._held[key] = delivery
+        return new
+
+    def settle(self, delivery: Delivery) -> None:
+        """Have it written, with whatever else waits for that."""
+        self._results[delivery.mail_id, delivery.index] = delivery
+        self._wake.set()
+
+    def give_back(self, deliveries: Iterable[Delivery]) -> None:
+        """Give back at once what nothing has become of."""
+        now = self._clock.now()
+        for delivery in deliveries:
+            key = delivery.mail_id, delivery.index
+            if key in self._held and key not in self._results:
+                self.settle(replace(delivery, next_attempt=now))
+
+    async def renew(self) -> None:
+        """Let the leases of all begin anew."""
+        await self._storage.renew(list(self._held.values()), self._clock.now() + LEASE)
+
+    def close(self) -> None:
+        """Let `run` end when everything is written."""
+        self._closing.set()
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Write results until `close`; a storage that fails is asked again, and for the last time then."""
+        failures = 0
+        while self._results or not self._closing.is_set():
+            if not self._results:
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            batch, self._results = self._current(), {}
+            try:
+                lost = await self._storage.settle(batch)
+            except Exception:
+                failures += 1
+                _log.exception(
+                    "results could not be written", extra={"event": "unwritten", "count": len(batch)}
+                )
+                self._results = {(one.mail_id, one.index): one for one in batch} | self._results
+                if self._closing.is_set() and failures > 1:
+                    return  # the leases end with us, and what was delivered is delivered again
+                await self._clock.wait(self._closing, backoff(failures))
+            else:
+                failures = 0
+                self._written(batch, lost)
+
+    def _current(self) -> list[Delivery]:
+        """Return the results, each with the token of the claim that we have now."""
+        batch = []
+        for key, result in self._results.items():
+            token = self._held[key].token
+            batch.append(result if result.token == token else replace(result, token=token))
+        return batch
+
+    def _written(self, batch: Sequence[Delivery], lost: Sequence[Delivery]) -> None:
+        unwritten = {(one.mail_id, one.index) for one in lost}
+        due: datetime | None = None
+        again: list[Delivery] = []
+        for result in batch:
+            key = result.mail_id, result.index
+            held = self._held[key]
+            if held.token == result.token:
+                del self._held[key]
+                if key in unwritten:
+                    _log_lost(result)
+                elif result.state is State.QUEUED and (due is None or result.next_attempt < due):
+                    due = result.next_attempt
+            elif key in unwritten:
+                self.settle(result)  # we were given it again while we wrote
+            else:
+                del self._held[key]
+                again.append(held)
+        self._settled(due, again)
+
+
+def _log_lost(result: Delivery) -> None:
+    _log.warning(
+        "result not written: the lease was lost, or an operator was faster",
+        extra={
+            "event": "lost",
+            "id": result.mail_id,
+            "recipient": result.recipient,
+            "state": result.state.value,
+        },
+    )

@@ -1,0 +1,161 @@
+"""What has been claimed and waits for its turn, a lane a destination, so that none holds up another."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
+    from smtpx.delivery import Delivery
+    from smtpx.result import RecipientResult
+
+__all__ = ["Group", "Lanes"]
+
+_REST = 60.0  # seconds for which a destination is left alone
+_MOST_UNREACHABLE = 10_000  # of which destinations we remember that nobody answered
+
+
+@dataclass(slots=True, eq=False)
+class Group:
+    """A message for its recipients of one destination that were claimed together: one attempt."""
+
+    mail_id: str
+    destination: str
+    deliveries: list[Delivery]
+    concluding: bool = False
+    """Whether the transport has answered: from then on it is not cancelled."""
+
+
+@dataclass(slots=True)
+class _Lane:
+    limit: int
+    running: int = 0
+    waiting: deque[Group] = field(default_factory=deque)
+
+    @property
+    def can_start(self) -> bool:
+        return bool(self.waiting) and self.running < self.limit
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it has enough to go on with."""
+        return self.running + len(self.waiting) >= 2 * self.limit
+
+
+@dataclass(frozen=True, slots=True)
+class _Unreachable:
+    until: float
+    result: RecipientResult
+
+
+class Lanes:
+    """The groups that wait, and how many of each destination are under way.
+
+    A destination that cannot be reached is left alone for a minute, in which its recipients are postponed
+    with the answer of the one that tried: 100,000 messages for a dead domain are not 100,000 timeouts
+    (HOSTILE 86). After it one attempt at a time probes whether somebody answers again.
+    """
+
+    def __init__(self, concurrency: Callable[[str], int], monotonic: Callable[[], float]) -> None:
+        self._concurrency = concurrency
+        self._monotonic = monotonic
+        self._lanes: dict[str, _Lane] = {}
+        self._ready: dict[str, None] = {}  # lanes that can start; their order is their turn
+        self._full: dict[str, None] = {}
+        self._unreachable: dict[str, _Unreachable] = {}  # what is left alone longest is last
+
+    @property
+    def full(self) -> Collection[str]:
+        """The destinations of which no more is to be claimed."""
+        return self._full.keys()
+
+    def add(self, group: Group) -> None:
+        """Let a group wait for its turn."""
+        lane = self._lanes.get(group.destination)
+        if lane is None:
+            lane = self._lanes[group.destination] = _Lane(self._limit(group.destination))
+        lane.waiting.append(group)
+        self._sort(group.destination, lane)
+
+    def take(self) -> Group | None:
+        """Take the next group whose turn it is; `done` ends it."""
+        for destination in self._ready:
+            lane = self._lanes[destination]
+            lane.running += 1
+            group = lane.waiting.popleft()
+            del self._ready[destination]  # behind the others
+            self._sort(destination, lane)
+            return group
+        return None
+
+    def done(self, group: Group) -> bool:
+        """End what was taken; True when more of its destination may be claimed than before."""
+        destination = group.destination
+        lane = self._lanes[destination]
+        lane.running -= 1
+        was_full = destination in self._full
+        if not lane.running and not lane.waiting:
+            del self._lanes[destination]
+            self._full.pop(destination, None)
+        else:
+            lane.limit = self._limit(destination)
+            self._sort(destination, lane)
+        return was_full and destination not in self._full
+
+    def surplus(self) -> Iterator[Group]:
+        """Take out what waits beyond what each lane needs to go on."""
+        for destination, lane in self._lanes.items():
+            while len(lane.waiting) > lane.limit:
+                yield lane.waiting.pop()
+            self._sort(destination, lane)
+
+    def clear(self) -> list[Group]:
+        """Take out all that waits."""
+        groups = [group for lane in self._lanes.values() for group in lane.waiting]
+        for lane in self._lanes.values():
+            lane.waiting.clear()
+        self._ready.clear()
+        return groups
+
+    def unanswered(self, destination: str, result: RecipientResult) -> None:
+        """Note that the destination cannot be reached."""
+        self._unreachable.pop(destination, None)
+        self._unreachable[destination] = _Unreachable(self._monotonic() + _REST, result)
+        if len(self._unreachable) > _MOST_UNREACHABLE:
+            del self._unreachable[next(iter(self._unreachable))]
+
+    def answered(self, destination: str) -> None:
+        """Note that somebody answers there."""
+        self._unreachable.pop(destination, None)
+
+    def resting(self) -> list[str]:
+        """Return the destinations that are left alone at this moment."""
+        now, resting = self._monotonic(), []
+        for destination, unreachable in reversed(self._unreachable.items()):
+            if unreachable.until <= now:
+                break
+            resting.append(destination)
+        return resting
+
+    def answer_of(self, destination: str) -> RecipientResult | None:
+        """Return what the recipients of a destination that is left alone are answered with."""
+        unreachable = self._unreachable.get(destination)
+        if unreachable is None or unreachable.until <= self._monotonic():
+            return None
+        return unreachable.result
+
+    def _limit(self, destination: str) -> int:
+        return 1 if destination in self._unreachable else max(self._concurrency(destination), 1)
+
+    def _sort(self, destination: str, lane: _Lane) -> None:
+        if lane.can_start:
+            self._ready.setdefault(destination)
+        else:
+            self._ready.pop(destination, None)
+        if lane.is_full:
+            self._full[destination] = None
+        else:
+            self._full.pop(destination, None)

@@ -1,0 +1,470 @@
+"""The queue: takes what is due, hands it to a transport, and settles what became of it.
+
+It fails like this. Before `QueueStorage.settle` has returned, nothing counts: a crash at any moment leaves a
+recipient as it was, and it is tried again. What is given up is told first and settled then, so that a crash
+between tells it twice, never not at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import random as random_numbers
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Self, TypeAlias
+
+from smtpx._core import Response
+from smtpx.claims import LEASE, Claims, backoff
+from smtpx.clock import Clock, Leaps
+from smtpx.delivery import State
+from smtpx.errors import ConfigurationError, StorageError
+from smtpx.lanes import Group, Lanes
+from smtpx.mail import MailTx
+from smtpx.outcome import Outcome
+from smtpx.result import RecipientResult
+from smtpx.schedule import Schedule
+from smtpx.verdict import Verdict, judge, wants_success
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+    from datetime import datetime
+    from random import Random
+    from types import TracebackType
+
+    from smtpx.delivery import Delivery, Transport
+    from smtpx.storage.base import QueueStorage
+
+__all__ = ["OnOutcomes", "Queue"]
+
+log = logging.getLogger("smtpx.queue")
+
+OnOutcomes: TypeAlias = Callable[[MailTx, Mapping[str, RecipientResult]], Awaitable[object] | object]
+"""What is told of a message for some of its recipients, as `Handler.serve_bounce` is."""
+
+_FAILED = RecipientResult(Outcome.TEMPORARY, Response(451, "4.3.0 Local error in processing"))
+_UNREADABLE = RecipientResult(Outcome.TEMPORARY, Response(451, "4.3.0 The message cannot be read here"))
+_NO_ANSWER = frozenset(("4.4.1", "4.4.3"))
+_MOST_HELD = 10_000  # recipients that are claimed and not settled, from when on we keep little of each lane
+_REPORT_PAUSES = (1.0, 10.0, 60.0)  # seconds before the report of a delivery is tried again
+_LEAST_PAUSE = timedelta(seconds=1)
+_EVENTS = {State.DELIVERED: "delivered", State.BOUNCED: "bounced", State.QUEUED: "postponed"}
+
+
+@dataclass(slots=True)
+class _Shared:
+    """A message that several attempts have in their hands, loaded once."""
+
+    users: int = 0
+    loading: asyncio.Task[MailTx] | None = None
+
+
+class Queue:
+    """Delivers what a storage holds, retries it, and gives it up.
+
+    ::
+
+        async with smtpx.Queue(storage, transport, on_outcomes=handler.serve_bounce):
+            ...
+
+    Args:
+        storage: where the messages wait.
+        transport: takes them further.
+        schedule: when they are tried again, and for how long; None: as RFC 5321 4.5.4.1 advises.
+        on_outcomes: is told what the sender may have to know, before it is settled: PERMANENT, given up;
+            TEMPORARY, it takes long (once); ACCEPTED, delivered, where NOTIFY asks for it (RFC 3461). May be
+            ``async def``. Where it raises, what was to be given up stays in the queue, and the delay is told
+            after the next attempt; a delivery is told again a few times. None: nobody is told.
+        concurrency: how many attempts are under way at once in all.
+        clock: the time; tests give their own.
+        random: for the jitter; tests give one with a seed.
+
+    Raises:
+        ConfigurationError: ``concurrency`` is less than 1.
+
+    """
+
+    def __init__(
+        self,
+        storage: QueueStorage,
+        transport: Transport,
+        *,
+        schedule: Schedule | None = None,
+        on_outcomes: OnOutcomes | None = None,
+        concurrency: int = 100,
+        clock: Clock | None = None,
+        random: Random | None = None,
+    ) -> None:
+        if concurrency < 1:
+            raise ConfigurationError("concurrency must be 1 or more")
+        self._storage = storage
+        self._transport = transport
+        self._schedule = schedule or Schedule()
+        self._on_outcomes = on_outcomes
+        self._concurrency = concurrency
+        self._clock = clock or Clock()
+        self._random = random or random_numbers.Random()  # noqa: S311 - for the jitter
+        self._batch = 2 * concurrency
+        self._unknown = 0
+        self._running = False
+
+    # -- its life
+
+    async def start(self) -> None:
+        """Begin to deliver.
+
+        Raises:
+            StorageError: the storage cannot be read.
+
+        """
+        self._leaps = Leaps(self._clock)
+        # A clock that was far ahead once must not stall what it postponed.
+        await self._bring_forward()
+        self._lanes = Lanes(self._transport.concurrency, self._clock.monotonic)
+        self._claims = Claims(self._storage, self._clock, self._settled)
+        self._attempts: dict[asyncio.Task[None], Group] = {}
+        self._mails: dict[str, _Shared] = {}
+        self._wake, self._quiet = asyncio.Event(), asyncio.Event()
+        self._stopping, self._stopped = asyncio.Event(), False
+        self._quiet.set()
+        self._more = True  # whether there may be something to claim
+        self._due: datetime | None = None  # when there next is
+        self._renewal = 0.0
+        self._leap_seen = False
+        self._unwatch = self._storage.watch(self._changed)
+        self._settler = asyncio.create_task(self._claims.run())
+        self._loop = asyncio.create_task(self._run())
+        self._running = True
+
+    async def stop(self, grace: float = 30.0) -> None:
+        """Take nothing more, let the attempts under way finish, and after ``grace`` seconds cancel them.
+
+        What is not delivered then is given back to the storage, due at once.
+        """
+        if not self._running:
+            return
+        self._running = False
+        self._unwatch()
+        self._stopping.set()
+        self._wake.set()
+        for group in self._lanes.clear():
+            self._claims.give_back(group.deliveries)
+        await self._clock.wait(self._quiet, grace)
+        for attempt, group in self._attempts.items():
+            if not group.concluding:
+                attempt.cancel()
+        await self._quiet.wait()
+        self._stopped = True
+        self._wake.set()
+        await self._loop
+        self._claims.close()
+        await self._settler
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    # -- claiming
+
+    async def _run(self) -> None:
+        failures = 0
+        while not self._stopped:
+            self._wake.clear()
+            try:
+                await self._look_at_the_clock()
+                await self._keep_leases()
+                if self._may_claim():
+                    await self._claim()
+                    failures = 0
+                    continue
+            except Exception:
+                failures += 1
+                self._more = True
+                log.exception("the storage failed", extra={"event": "storage"})
+                await self._clock.wait(self._stopping, backoff(failures))
+                continue
+            await self._clock.wait(self._wake, self._pause())
+
+    def _may_claim(self) -> bool:
+        if self._due is not None and self._due <= self._clock.now():
+            self._more = True
+        return (
+            self._more
+            and not self._stopping.is_set()
+            and len(self._attempts) < self._concurrency
+            and self._claims.unwritten <= self._batch
+        )
+
+    async def _claim(self) -> None:
+        """Claim what is due; what rests, as nobody answers there, only once nothing else is."""
+        self._more = False
+        now, resting = self._clock.now(), self._lanes.resting()
+        count = await self._claim_some(now, self._batch, {*self._lanes.full, *resting})
+        if count < self._batch and resting:
+            count += await self._claim_some(now, self._batch - count, {*self._lanes.full})
+        if count >= self._batch:
+            self._more = True
+            return
+        self._due = None  # a result that is written meanwhile sets it
+        due = await self._storage.next_due({*self._lanes.full})
+        if due is not None and due <= now:
+            due = now + _LEAST_PAUSE  # we were given nothing: asked at once, so we were again and again
+        self._due = min((moment for moment in (due, self._due) if moment is not None), default=None)
+
+    async def _claim_some(self, now: datetime, limit: int, busy: Collection[str]) -> int:
+        claimed = await self._storage.claim(now, LEASE, limit, busy)
+        if claimed:
+            self._take(claimed)
+        return len(claimed)
+
+    def _take(self, claimed: Iterable[Delivery]) -> None:
+        if not self._claims:
+            self._renewal = self._clock.monotonic() + LEASE.total_seconds() / 3
+        groups: dict[tuple[str, str], Group] = {}
+        for delivery in self._claims.take(claimed):
+            key = delivery.mail_id, delivery.destination
+            group = groups.get(key)
+            if group is None:
+                groups[key] = Group(*key, [delivery])
+            else:
+                group.deliveries.append(delivery)
+        for group in groups.values():
+            if self._stopping.is_set():
+                self._claims.give_back(group.deliveries)
+            elif not self._postponed_unreached(group):
+                self._lanes.add(group)
+        if len(self._claims) > _MOST_HELD:
+            for group in self._lanes.surplus():
+                self._claims.give_back(group.deliveries)
+        self._start_ready()
+
+    def _postponed_unreached(self, group: Group) -> bool:
+        """Postpone a group whose destination rests, without a task of its own, unless there is more to do."""
+        answer = self._lanes.answer_of(group.destination)
+        if answer is None:
+            return False
+        verdicts = self._judge(
+            group, None, dict.fromkeys((one.recipient for one in group.deliveries), answer)
+        )
+        if any(verdict.report is not None for verdict, _ in verdicts):
+            return False
+        for verdict, result in verdicts:
+            self._settle(verdict.settled, result)
+        return True
+
+    # -- time
+
+    def _pause(self) -> float | None:
+        """Return the seconds until there is something to do; None: until somebody says so."""
+        pauses = []
+        if self._due is not None and not self._stopping.is_set() and not self._more:
+            pauses.append((self._due - self._clock.now()).total_seconds())
+        if self._claims:
+            pauses.append(self._renewal - self._clock.monotonic())
+        return max(min(pauses), 0.0) if pauses else None
+
+    async def _look_at_the_clock(self) -> None:
+        leap = self._leaps.leapt()
+        if leap is not None:
+            log.warning("the clock has leapt", extra={"event": "leap", "seconds": leap.total_seconds()})
+            self._leap_seen = True
+        if self._leap_seen and not self._stopping.is_set():
+            await self._bring_forward()
+            self._leap_seen, self._more = False, True
+            self._renewal = 0.0  # a clock that went ahead has ended our leases
+
+    async def _bring_forward(self) -> None:
+        latest = self._clock.now() + timedelta(seconds=self._schedule.longest)
+        count = await self._storage.bring_forward(latest)
+        if count:
+            log.warning("attempts brought forward", extra={"event": "forward", "count": count})
+
+    async def _keep_leases(self) -> None:
+        monotonic = self._clock.monotonic()
+        if self._claims and monotonic >= self._renewal:
+            self._renewal = monotonic + LEASE.total_seconds() / 3
+            await self._claims.renew()
+
+    def _changed(self) -> None:
+        self._more = True
+        self._wake.set()
+
+    # -- attempts
+
+    def _start_ready(self) -> None:
+        while len(self._attempts) < self._concurrency and not self._stopping.is_set():
+            group = self._lanes.take()
+            if group is None:
+                return
+            self._mails.setdefault(group.mail_id, _Shared()).users += 1
+            attempt = asyncio.create_task(self._attempt(group))
+            self._attempts[attempt] = group
+            self._quiet.clear()
+            attempt.add_done_callback(self._ended)
+
+    def _ended(self, attempt: asyncio.Task[None]) -> None:
+        group = self._attempts.pop(attempt)
+        if attempt.cancelled():  # before it began
+            self._claims.give_back(group.deliveries)
+        shared = self._mails[group.mail_id]
+        shared.users -= 1
+        if not shared.users:
+            del self._mails[group.mail_id]
+        if self._lanes.done(group):
+            self._more = True
+        self._start_ready()
+        if self._more:
+            self._wake.set()
+        if not self._attempts:
+            self._quiet.set()
+
+    async def _attempt(self, group: Group) -> None:
+        mail = None
+        try:
+            mail, results = await self._try(group)
+            verdicts = self._judge(group, mail, results)
+        except asyncio.CancelledError:
+            if self._stopping.is_set():
+                self._claims.give_back(group.deliveries)
+                return
+            log.error("attempt was cancelled", extra=_of(group))
+            verdicts = self._judge(group, mail, {})
+        except Exception:
+            log.exception("attempt failed", extra=_of(group))
+            verdicts = self._judge(group, mail, {})
+        group.concluding = True  # what has been delivered is not tried again
+        await self._conclude(group, mail, verdicts)
+
+    async def _try(self, group: Group) -> tuple[MailTx | None, Mapping[str, RecipientResult]]:
+        answer = self._lanes.answer_of(group.destination)
+        if answer is not None:
+            return None, {delivery.recipient: answer for delivery in group.deliveries}
+        mail = await self._load(group)
+        if mail is None:
+            return None, {delivery.recipient: _UNREADABLE for delivery in group.deliveries}
+        results = await self._transport.deliver(mail, group.deliveries)
+        if results and all(map(_unreached, results.values())):
+            self._lanes.unanswered(group.destination, next(iter(results.values())))
+        else:
+            self._lanes.answered(group.destination)
+        return mail, results
+
+    async def _load(self, group: Group) -> MailTx | None:
+        """Return the message; None where it cannot be read, which an operator has to look at."""
+        shared = self._mails[group.mail_id]
+        if shared.loading is None:
+            shared.loading = asyncio.ensure_future(self._storage.mail_load(group.mail_id))
+        try:
+            return await shared.loading
+        except StorageError:
+            log.exception("message cannot be read, and is kept", extra=_of(group))
+            return None
+
+    # -- results
+
+    def _judge(
+        self, group: Group, mail: MailTx | None, results: Mapping[str, RecipientResult]
+    ) -> list[tuple[Verdict, RecipientResult]]:
+        now = self._clock.now()
+        verdicts = []
+        for delivery in group.deliveries:
+            result = results.get(delivery.recipient, _FAILED)
+            verdict = judge(
+                delivery,
+                result,
+                self._schedule,
+                now=now,
+                age=self._leaps.age(delivery.received, now),
+                random=self._random,
+                success=mail is not None and wants_success(mail, delivery.index),
+            )
+            verdicts.append((verdict, result))
+        return verdicts
+
+    async def _conclude(
+        self, group: Group, mail: MailTx | None, verdicts: list[tuple[Verdict, RecipientResult]]
+    ) -> None:
+        reports = {}
+        for verdict, result in verdicts:
+            if verdict.report is None:
+                self._settle(verdict.settled, result)
+            else:
+                reports[verdict.settled.recipient] = verdict.report
+        if not reports:
+            return
+        told = await self._tell(group, mail, reports)
+        for verdict, result in verdicts:
+            if verdict.report is not None:
+                self._settle(verdict.settled if told else verdict.untold, result)
+
+    async def _tell(self, group: Group, mail: MailTx | None, reports: Mapping[str, RecipientResult]) -> bool:
+        if self._on_outcomes is None:
+            return True
+        mail = mail or await self._load(group)
+        if mail is None:
+            return False
+        delivered = any(report.outcome is Outcome.ACCEPTED for report in reports.values())
+        for pause in (*_REPORT_PAUSES, None):
+            try:
+                answer = self._on_outcomes(mail, reports)
+                if inspect.isawaitable(answer):
+                    await answer
+            except Exception:
+                log.exception("outcomes could not be reported", extra=_of(group))
+            else:
+                return True
+            if pause is None or not delivered:
+                break
+            await self._clock.wait(self._stopping, pause)
+        return False
+
+    def _settle(self, settled: Delivery, result: RecipientResult) -> None:
+        self._claims.settle(settled)
+        if result.outcome is Outcome.UNKNOWN:
+            self._unknown += 1
+        if log.isEnabledFor(logging.INFO):
+            event = _EVENTS[settled.state]
+            fields = {
+                "event": event,
+                "id": settled.mail_id,
+                "recipient": settled.recipient,
+                "outcome": result.outcome.value,
+                "attempts": settled.attempts,
+                "remote": result.remote,
+                "reply": settled.reply,
+                "delay": (settled.changed - settled.received).total_seconds(),
+            }
+            if settled.state is State.QUEUED:
+                fields["next"] = settled.next_attempt.isoformat(timespec="seconds")
+            if result.outcome is Outcome.UNKNOWN:
+                fields["unknown"] = (
+                    self._unknown
+                )  # of all since the start: each may arrive twice (HOSTILE 79)
+            log.info(event, extra=fields)
+
+    def _settled(self, due: datetime | None, again: list[Delivery]) -> None:
+        if again:
+            self._take(again)
+        if due is not None and (self._due is None or due < self._due):
+            self._due = due
+        self._wake.set()
+
+
+def _of(group: Group) -> dict[str, object]:
+    return {"id": group.mail_id, "destination": group.destination}
+
+
+def _unreached(result: RecipientResult) -> bool:
+    return (
+        result.outcome is Outcome.TEMPORARY
+        and not result.remote
+        and result.response is not None
+        and result.response.enhanced in _NO_ANSWER
+    )

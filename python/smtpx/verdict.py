@@ -1,0 +1,87 @@
+"""What a result means for a recipient: delivered, tried again and when, or given up, and who is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from smtpx.delivery import Delivery, State, reply_text
+from smtpx.outcome import Outcome
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from random import Random
+
+    from smtpx.mail import MailTx
+    from smtpx.result import RecipientResult
+    from smtpx.schedule import Schedule
+
+__all__ = ["Verdict", "judge", "wants_success"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is to be written of a recipient after an attempt, and said of it before.
+
+    Attributes:
+        settled: the record's new values.
+        report: what the sender may have to be told, None for nothing: ACCEPTED, it is delivered; TEMPORARY,
+            it takes long; PERMANENT, it is given up, for one whose time is over with its last reply, a 4yz.
+        untold: what is written instead of ``settled`` where that could not be told.
+
+    """
+
+    settled: Delivery
+    report: RecipientResult | None
+    untold: Delivery
+
+
+def judge(
+    delivery: Delivery,
+    result: RecipientResult,
+    schedule: Schedule,
+    *,
+    now: datetime,
+    age: float,
+    random: Random,
+    success: bool = False,
+) -> Verdict:
+    """Judge the result of one recipient.
+
+    Args:
+        delivery: the record as it was claimed.
+        result: what the transport said.
+        schedule: the times of a message.
+        now: the moment.
+        age: of the message, in seconds.
+        random: for the jitter.
+        success: whether to tell that it was delivered, see `wants_success`.
+
+    """
+    reply = reply_text(result.response)
+    if result.outcome is Outcome.ACCEPTED:
+        done = replace(delivery, state=State.DELIVERED, next_attempt=now, changed=now, reply=reply)
+        # Nobody gets a message twice so that its sender hears of it once.
+        return Verdict(done, result if success else None, untold=done)
+    failed = delivery.attempts + 1
+    postponed = replace(
+        delivery,
+        attempts=failed,
+        next_attempt=now + timedelta(seconds=schedule.gap(failed, age, random)),
+        changed=now,
+        reply=reply,
+    )
+    if result.outcome is Outcome.PERMANENT or schedule.is_over(age, failed):
+        bounced = replace(postponed, state=State.BOUNCED, next_attempt=now)
+        return Verdict(bounced, replace(result, outcome=Outcome.PERMANENT), untold=postponed)
+    if not delivery.warned and schedule.is_late(age, failed):
+        delayed = replace(result, outcome=Outcome.TEMPORARY)
+        return Verdict(replace(postponed, warned=True), delayed, untold=postponed)
+    return Verdict(postponed, None, untold=postponed)
+
+
+def wants_success(mail: MailTx, index: int) -> bool:
+    """Tell whether the sender asked to be told of the delivery to this recipient (NOTIFY, RFC 3461 4.1)."""
+    params = mail.rcpt_params[index]
+    return "NOTIFY" in params and "SUCCESS" in params["NOTIFY"].upper().split(",")
