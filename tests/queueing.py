@@ -47,7 +47,7 @@ class ManualClock(Clock):
         if seconds is not None:
             if seconds <= 0:
                 over.set_result(None)
-            self._waits[over] = self.passed + seconds
+            self._waits[over] = round(self.passed + seconds, 6)
         waiter = asyncio.ensure_future(event.wait())
         try:
             await asyncio.wait([waiter, over], return_when=asyncio.FIRST_COMPLETED)
@@ -57,7 +57,7 @@ class ManualClock(Clock):
 
     async def advance(self, **time: float) -> None:
         """Let time pass, moment by moment as something waits for one, and all that follows happen."""
-        end = self.passed + timedelta(**time).total_seconds()
+        end = round(self.passed + timedelta(**time).total_seconds(), 6)
         await settled()
         while self._waits and (moment := min(self._waits.values())) <= end:
             self.passed = max(moment, self.passed)
