@@ -31,7 +31,7 @@ _Key: TypeAlias = tuple[str, int]
 
 def backoff(failures: int) -> float:
     """Return for how many seconds to leave a storage alone that has failed so many times in a row."""
-    return min(2.0 ** (failures - 1), _LONGEST_PAUSE)
+    return min(2.0 ** min(failures - 1, 10), _LONGEST_PAUSE)  # days of failures would overflow
 
 
 class Claims:

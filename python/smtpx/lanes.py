@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Group", "Lanes"]
 
-_REST = 60.0  # seconds for which a destination is left alone
+_REST = 30.0  # seconds for which a destination is left alone: over when its first messages come due again
 _MOST_UNREACHABLE = 10_000  # of which destinations we remember that nobody answered
 
 
@@ -54,9 +54,9 @@ class _Unreachable:
 class Lanes:
     """The groups that wait, and how many of each destination are under way.
 
-    A destination that cannot be reached is left alone for a minute, in which its recipients are postponed
-    with the answer of the one that tried: 100,000 messages for a dead domain are not 100,000 timeouts
-    (HOSTILE 86). After it one attempt at a time probes whether somebody answers again.
+    A destination that cannot be reached is left alone for half a minute, in which its recipients are
+    postponed with the answer of the one that tried: 100,000 messages for a dead domain are not 100,000
+    timeouts (HOSTILE 86). After it one attempt at a time probes whether somebody answers again.
     """
 
     def __init__(self, concurrency: Callable[[str], int], monotonic: Callable[[], float]) -> None:
