@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 import pytest
 from smtpx import app as app_module
 from smtpx import logs
-from smtpx.app import App, build_environment
+from smtpx.app import App
 from smtpx.certificate import make_certificate
 from smtpx.config import Config, load
 from smtpx.errors import ConfigurationError
+from smtpx.site import build_environment
 
 from tests.peer import Peer
 from tests.served import JOE, PATIENCE, SECRET, Site, smtpx

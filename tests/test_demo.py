@@ -192,7 +192,7 @@ def test_postmaster_gets_mail_and_nobody_else(demo: Demo) -> None:
     with smtp_client(demo) as client:
         client.sendmail("", ["postmaster"], "Subject: to postmaster\n\n")
         shown = demo.shown()
-        assert (shown["from"], shown["to"]) == ("<>", "postmaster")
+        assert (shown["from"], shown["to"]) == ("<>", "postmaster@localhost")
         for stranger in ("joe@localhost", "joe@example.org"):
             with pytest.raises(smtplib.SMTPRecipientsRefused):
                 client.sendmail("ann@example.com", [stranger], "Subject: relayed\n\n")

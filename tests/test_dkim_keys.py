@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from smtpx.app import build_environment, read_keys
 from smtpx.config import DKIMConfig, load
 from smtpx.dkim import Signer
 from smtpx.environment import DKIMOptions
 from smtpx.errors import ConfigurationError
+from smtpx.site import build_environment, read_keys
 
 from tests.served import smtpx
 from tests.signing import opendkim_verifies, pem, rsa_key

@@ -10,9 +10,9 @@ import typer
 
 from smtpx import config
 from smtpx.accounts import AccountFile
-from smtpx.app import build_domains
 from smtpx.environment import Account
 from smtpx.errors import ConfigurationError
+from smtpx.site import build_domains
 from smtpx.told import told
 
 __all__ = ["account"]

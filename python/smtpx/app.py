@@ -9,72 +9,32 @@ import logging
 import signal
 import socket
 import sys
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from smtpx import logs, systemd
-from smtpx.accounts import AccountFile, LiveEnvironment
-from smtpx.environment import DKIMOptions, Domain, Environment
 from smtpx.errors import ConfigurationError
-from smtpx.folding import fold_domain
 from smtpx.listener import PORTS, Listener, Service, bind
 from smtpx.local import LocalHandler
 from smtpx.server import Server
+from smtpx.site import live_environment
 from smtpx.storage import LocalStorage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from smtpx.accounts import LiveEnvironment
     from smtpx.config import Config
     from smtpx.mail import MailTx
     from smtpx.session import Session
 
-__all__ = ["App", "build_domains", "build_environment", "read_keys", "run"]
+__all__ = ["App", "run"]
 
 _logger = logging.getLogger("smtpx.app")
 
 _RELOAD, _STOP = "reload", "stop"
 
 _Place: TypeAlias = tuple[Listener, list[socket.socket]]
-
-
-def build_domains(config: Config) -> Environment:
-    """Make the environment of a configuration, without the accounts and keys."""
-    primary = Domain(config.hostname)
-    virtual = {}
-    for name, settings in config.domains.items():
-        domain = primary if fold_domain(name) == fold_domain(primary.name) else Domain(name)
-        domain.aliases.update({local: list(members) for local, members in settings.aliases.items()})
-        if domain is not primary:
-            virtual[name] = domain
-    return Environment(primary, virtual)
-
-
-def read_keys(config: Config) -> dict[str, DKIMOptions]:
-    """Read what signs the mail of the domains that have such.
-
-    Raises:
-        ConfigurationError: a key cannot be read, or is not fit.
-
-    """
-    return {name: domain.dkim.read(name) for name, domain in config.domains.items() if domain.dkim}
-
-
-def build_environment(config: Config, keys: Mapping[str, DKIMOptions]) -> Environment:
-    """Make the environment of a configuration and of the account file that it names.
-
-    Raises:
-        ConfigurationError: the account file has a fault, or an account's domain is not configured.
-
-    """
-    environment = build_domains(config)
-    for name, options in keys.items():
-        domain = environment.domain_of(f"postmaster@{name}")
-        assert domain is not None  # noqa: S101 - it was made of the same configuration
-        domain.dkim = options
-    AccountFile(config.accounts).fill(environment)
-    return environment
 
 
 class _Handler(LocalHandler):
@@ -156,7 +116,7 @@ class App:
 
     async def _start(self, config: Config) -> None:
         self.prepare()
-        live = _live(config)
+        live = live_environment(config)
         self._handler = _Handler(live, self._storage, self.saved)
         self._server = await self._start_server(config, live)
         self._config = config
@@ -179,7 +139,7 @@ class App:
         old = self._config
         if config.spool != old.spool:
             raise ConfigurationError(f"the spool {old.spool} is in use until the end: restart to change it")
-        live = _live(config)
+        live = live_environment(config)
         if _frame(config) != _frame(old):
             # The old server lets its sessions finish. For a moment both listen on the same sockets, so that
             # no connection is refused in between.
@@ -241,11 +201,6 @@ class App:
 
     def _set_up_log(self, config: Config) -> None:
         logs.configure(self._log or config.log.format, config.log.level, sys.stderr)
-
-
-def _live(config: Config) -> LiveEnvironment:
-    # The keys are read once: that one is unreadable later does not hold up a change of the accounts.
-    return LiveEnvironment(config.accounts, partial(build_environment, config, read_keys(config)))
 
 
 def _frame(config: Config) -> object:

@@ -12,10 +12,11 @@ import typer
 
 from smtpx import __version__, config, sending
 from smtpx.account_commands import account
-from smtpx.app import App, build_environment, read_keys, run
+from smtpx.app import App, run
 from smtpx.demo import demo
 from smtpx.dkim_commands import dkim
 from smtpx.errors import ConfigurationError
+from smtpx.site import build_environment, read_keys
 from smtpx.told import told
 
 if TYPE_CHECKING:
