@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from smtpx import AddressError, parse_path
 from smtpx.compose import Envelope, Sendable, envelope, source
+from smtpx.mime import render
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -272,6 +273,14 @@ def test_whatever_is_given_it_is_refused_or_goes_on_the_wire(
 
 
 # What a message may be
+
+
+def test_a_field_that_was_set_to_a_list_of_str() -> None:
+    message = EmailMessage()
+    message["From"] = "ann@example.com"
+    message["To"] = ["Jöe <joe@example.org>", "bob@example.org"]
+    assert envelope(message).recipients == ["joe@example.org", "bob@example.org"]
+    assert b"To: =?utf-8?b?SsO2ZQ==?= <joe@example.org>, bob@example.org\r\n" in render(message)
 
 
 def test_a_mime_message_of_the_old_kind() -> None:

@@ -62,8 +62,9 @@ def groups_of(value: Any) -> list[Group]:
         AddressError: it is no list of addresses.
 
     """
-    if not hasattr(value, "groups"):
-        return list(_parse(value))
+    # Of a list of str the header registry keeps the str.
+    if not hasattr(value, "groups") or any(isinstance(each, str) for each in value.addresses):
+        return list(_parse(str(value)))
     for defect in value.defects:
         if _LOSS.match(str(defect)):
             raise _refusal(str(value), str(defect))
