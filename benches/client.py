@@ -1,25 +1,29 @@
 """What a message costs a client, for smtpx and its peers.
 
-``python -m benches.client`` (some ten minutes; ``--quick`` is a smoke of seconds) has each client of
+``python -m benches.client`` (some fifteen minutes; ``--quick`` is a smoke of seconds) has each client of
 ``benches.senders`` send the same message, alternated round by round: to Postfix's ``smtp-sink``, where CPU
 time of the client's process is compared, and over a line of 20 ms (``benches.proxy``), where messages a
-second are. It writes the raw figures (``docs/client.json``), the tables of medians (between the markers in
-``docs/benchmarks.md`` and ``README.md``) and the plot (``docs/client.svg``).
+second are. Where CPU is compared, client and server are pinned, to one core or to two: to wake a process on
+another core costs more, and left to the scheduler the figures swing. It writes the raw figures
+(``docs/client.json``), the tables of medians (between the markers in ``docs/benchmarks.md`` and
+``README.md``) and the plot (``docs/client.svg``).
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from benches import peers, plot, publish
+from benches import peers, plot, process, publish
 from benches.publish import Bar
 from benches.senders import (
     AIOSMTPLIB,
+    BARE,
     CLIENT,
     FILE,
     NAMES,
@@ -40,7 +44,10 @@ KIB, MIB = 1 << 10, 1 << 20
 
 @dataclass(frozen=True)
 class Load:
-    """Messages of a size, to a server; `distant` ones are counted by the second, others by their CPU."""
+    """Messages of a size, to a server; `distant` ones are counted by the second, others by their CPU.
+
+    `cores` are the server's and the client's, by their place among those that we may use.
+    """
 
     title: str
     size: int
@@ -50,27 +57,29 @@ class Load:
     bars: tuple[Bar, ...]
     server: str = peers.SINK
     distant: bool = False
+    cores: tuple[int, int] | None = None
 
 
-CPU_LOADS = (
+PLACED = (
     Load(
         "4 KiB, one connection",
         4 * KIB,
         1,
-        3000,
-        (CLIENT, SYNC_CLIENT, SMTPLIB, AIOSMTPLIB, SOURCE),
+        8000,
+        (CLIENT, SYNC_CLIENT, SMTPLIB, AIOSMTPLIB, SOURCE, BARE),
         (
             Bar(CLIENT, SOURCE, most=1.0),
             Bar(CLIENT, AIOSMTPLIB, most=0.35),
             Bar(CLIENT, SMTPLIB, most=0.55),
             Bar(SYNC_CLIENT, SMTPLIB, most=0.35),
+            Bar(BARE, SMTPLIB),
         ),
     ),
     Load(
         "4 KiB, 20 connections",
         4 * KIB,
         20,
-        5000,
+        8000,
         (POOL, AIOSMTPLIB, SOURCE),
         (Bar(POOL, SOURCE, most=1.2), Bar(POOL, AIOSMTPLIB, most=0.2)),
     ),
@@ -78,14 +87,19 @@ CPU_LOADS = (
         "1 MiB",
         MIB,
         1,
-        100,
-        (CLIENT, SYNC_CLIENT, SMTPLIB, AIOSMTPLIB, SOURCE),
+        400,
+        (CLIENT, SYNC_CLIENT, SMTPLIB, AIOSMTPLIB, SOURCE, BARE),
         (
             Bar(CLIENT, SMTPLIB, most=0.2),
             Bar(CLIENT, AIOSMTPLIB, most=0.1),
             Bar(SYNC_CLIENT, SMTPLIB, most=0.1),
+            Bar(BARE, SMTPLIB),
         ),
     ),
+)
+SAME_CORE, APART = (
+    tuple(replace(load, title=f"{load.title}, {placement}", cores=cores) for load in PLACED)
+    for placement, cores in (("same core", (0, 0)), ("apart", (0, 1)))
 )
 DISTANT = Load(
     "20 ms away, DATA",
@@ -105,11 +119,11 @@ DISTANT_LOADS = (
         server=peers.SMTPX + peers.UVLOOP,
     ),
 )
-LOADS = (*CPU_LOADS, *DISTANT_LOADS)
+LOADS = (*SAME_CORE, *APART, *DISTANT_LOADS)
 
 UNITS = (
-    "CPU microseconds a message; where the server is 20 ms away, messages a second over 20 connections: "
-    "medians of {rounds} rounds; {conditions}."
+    "CPU microseconds a message, client and server on the same core or each on its own; where the server is "
+    "20 ms away, messages a second over 20 connections: medians of {rounds} rounds; {conditions}."
 )
 
 Samples = dict[str, list[float]]
@@ -121,7 +135,14 @@ def measure(load: Load, names: Sequence[str], rounds: int, share: float) -> Samp
     messages = max(load.connections, int(load.messages * share))
     with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as stack:
         file = write_message(Path(directory), load.size)
-        port = stack.enter_context(peers.running(load.server)).port
+        cores = sorted(os.sched_getaffinity(0))
+        if load.cores is not None:
+            server, client = (cores[place % len(cores)] for place in load.cores)
+            with process.on_core(server):
+                port = stack.enter_context(peers.running(load.server)).port
+            stack.enter_context(process.on_core(client))
+        else:
+            port = stack.enter_context(peers.running(load.server)).port
         if load.distant:
             port, _ = stack.enter_context(peers.listening("benches.proxy", str(port)))
         job = Job(port, load.connections, messages, file)
@@ -179,7 +200,7 @@ def panels(figures: publish.Figures) -> publish.Figures:
         for name in DISTANT.names
         for load in DISTANT_LOADS
     }
-    cpu = {f"{load.title}: CPU µs a message": figures[load.title] for load in CPU_LOADS}
+    cpu = {f"{load.title}: CPU µs a message": figures[load.title] for load in APART}
     return {**cpu, f"{last:,} messages, 20 connections, 20 ms away: seconds": distant}
 
 

@@ -10,6 +10,7 @@ import asyncio
 import os
 import resource
 import smtplib
+import socket
 import subprocess
 import sys
 import time
@@ -32,7 +33,8 @@ SYNC_CLIENT = "smtpx.SyncClient"
 SMTPLIB = "smtplib"
 AIOSMTPLIB = "aiosmtplib" + peers.UVLOOP
 SOURCE = "smtp-source"
-NAMES = (CLIENT, POOL, SYNC_CLIENT, SMTPLIB, AIOSMTPLIB, SOURCE)
+BARE = "a bare socket"  # no client: canned octets, and what the kernel takes for them
+NAMES = (CLIENT, POOL, SYNC_CLIENT, SMTPLIB, AIOSMTPLIB, SOURCE, BARE)
 FILE = "a file, streamed, by "  # before the name of one that can
 
 SENDER, RECIPIENT = "ann@example.com", "joe@example.org"
@@ -172,6 +174,23 @@ def _smtplib(job: Job) -> None:
             client.sendmail(SENDER, [RECIPIENT], data)
 
 
+def _bare(job: Job) -> None:
+    envelope = f"MAIL FROM:<{SENDER}>\r\nRCPT TO:<{RECIPIENT}>\r\nDATA\r\n".encode()
+    data = job.file.read_bytes()
+    with socket.create_connection((peers.HOST, job.port)) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.recv(8192)
+        sock.sendall(f"EHLO {LOCAL_NAME}\r\n".encode())
+        sock.recv(8192)
+        for _ in range(job.messages):
+            sock.sendall(envelope)
+            sock.recv(8192)
+            sock.sendmsg([data, b".\r\n"])
+            sock.recv(8192)
+        sock.sendall(b"QUIT\r\n")
+        sock.recv(8192)
+
+
 async def _aiosmtplib(job: Job) -> None:
     data = job.file.read_bytes()
 
@@ -187,6 +206,7 @@ BLOCKING: dict[str, Callable[[Job], None]] = {
     SYNC_CLIENT: _sync_client,
     FILE + SYNC_CLIENT: _sync_client_of_a_file,
     SMTPLIB: _smtplib,
+    BARE: _bare,
 }
 ASYNC: dict[str, Callable[[Job], Coroutine[None, None, None]]] = {
     CLIENT: _client,
