@@ -25,6 +25,7 @@ from tests.served import Site
 from tests.sinks import Sink, running_sink
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Coroutine, Iterator
     from pathlib import Path
 
@@ -75,8 +76,8 @@ def scripted() -> Iterator[Scripted]:
     """Start a hostile server: ``scripted([say(...), ...])``, a script a connection."""
     servers: list[ScriptedServer] = []
 
-    def start(*scripts: Script, **where: Any) -> ScriptedServer:
-        servers.append(ScriptedServer(*scripts, **where))
+    def start(*scripts: Script, listener: socket.socket | None = None) -> ScriptedServer:
+        servers.append(ScriptedServer(*scripts, listener=listener))
         return servers[-1]
 
     yield start

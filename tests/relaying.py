@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from datetime import UTC, datetime
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tests.conftest import Scripted
-    from tests.scripted import Script, ScriptedServer
+    from tests.scripted import Script
 
 __all__ = ["DEAD", "Hosts", "deliveries", "delivering", "mail", "outcome", "text", "to_one"]
 
@@ -65,6 +67,19 @@ async def to_one(relay: Relay, message: MailTx | None = None) -> tuple[Outcome, 
     return outcome(results["joe@example.org"])
 
 
+def _on_one_port(addresses: list[str]) -> list[socket.socket]:
+    while True:
+        with contextlib.ExitStack() as bound:
+            first = bound.enter_context(socket.create_server((addresses[0], 0)))
+            where = [(address, first.getsockname()[1]) for address in addresses[1:]]
+            try:
+                others = [bound.enter_context(socket.create_server(each)) for each in where]
+            except OSError:  # the port is in use at one of them
+                continue
+            bound.pop_all()
+            return [first, *others]
+
+
 class Hosts:
     """The mail servers of example.org, each on its own address and all on one port: mx1, mx2 ...
 
@@ -72,15 +87,15 @@ class Hosts:
     """
 
     def __init__(self, scripted: Scripted, *hosts: Sequence[Script] | None) -> None:
-        self.servers: list[ScriptedServer] = []
-        addresses = []
-        port = 0
-        for number, scripts in enumerate(hosts, 1):
-            addresses.append(DEAD if scripts is None else f"127.0.0.{number}")
-            if scripts is not None:
-                self.servers.append(scripted(*scripts, host=addresses[-1], port=port))
-                port = self.servers[-1].port
-        self.port = port
+        addresses = [
+            DEAD if scripts is None else f"127.0.0.{number}" for number, scripts in enumerate(hosts, 1)
+        ]
+        listeners = _on_one_port([address for address in addresses if address != DEAD])
+        alive = [scripts for scripts in hosts if scripts is not None]
+        self.servers = [
+            scripted(*scripts, listener=listener) for scripts, listener in zip(alive, listeners, strict=True)
+        ]
+        self.port = self.servers[0].port
         self.names = Names(
             mx={"example.org": [(10 * number, f"mx{number}") for number in range(1, len(hosts) + 1)]},
             addresses={f"mx{number}": [address] for number, address in enumerate(addresses, 1)},
@@ -89,4 +104,4 @@ class Hosts:
     def relay(self, **options: Any) -> Relay:
         """Return a relay that finds them."""
         given: dict[str, Any] = {"timeouts": Timeouts.of(PATIENCE), "random": Random(1)} | options
-        return Relay("mail.example.com", resolver=self.names, port=self.port or 25, loopback=True, **given)
+        return Relay("mail.example.com", resolver=self.names, port=self.port, loopback=True, **given)

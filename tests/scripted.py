@@ -337,12 +337,12 @@ def play(script: Script, connection: Connection) -> None:
 class ScriptedServer:
     """A server on threads of its own and a port of the loopback; each client meets the next script."""
 
-    def __init__(self, *scripts: Script, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(self, *scripts: Script, listener: socket.socket | None = None) -> None:
         self._scripts = scripts
-        self._host = host
-        self._listener = socket.create_server((host, port))
+        self._listener = listener or socket.create_server(("127.0.0.1", 0))
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)  # inherited by connections
-        self.port: int = self._listener.getsockname()[1]
+        self._address = self._listener.getsockname()
+        self.port: int = self._address[1]
         self._connections: list[Connection] = []
         self._threads: list[threading.Thread] = []
         self._failures: list[BaseException] = []
@@ -369,9 +369,9 @@ class ScriptedServer:
         """Wait until every script has been played to its end, and raise what failed in one."""
         if not self._finishing[1]:
             with socket.socket() as last:  # behind all the clients that came before
-                last.bind((self._host, 0))
+                last.bind((self._address[0], 0))
                 self._finishing = last.getsockname()
-                last.connect((self._host, self.port))
+                last.connect(self._address)
             self._acceptor.join(PATIENCE)
             for thread in self._threads:
                 thread.join(2 * PATIENCE)

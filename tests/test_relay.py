@@ -406,7 +406,17 @@ def test_h84_a_name_that_no_ehlo_could_have_is_told_at_once(hostname: str) -> No
         Relay(hostname, resolver=Names())
 
 
-@pytest.mark.parametrize("options", [{"concurrency": 0}, {"patience": 0}, {"smart_host": "lmtp://x:24"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"concurrency": 0},
+        {"patience": 0},
+        {"smart_host": "lmtp://x:24"},
+        {"routes": {"example.org": "http://x"}},
+        {"tls": "required"},
+        {"addresses": ["mx.example"]},
+    ],
+)
 def test_options_that_cannot_work_are_told(options: dict[str, object]) -> None:
     with pytest.raises(ConfigurationError):
         Relay("mail.example.com", resolver=Names(), **options)  # type: ignore[arg-type]

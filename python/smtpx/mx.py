@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from smtpx._core import Response
-from smtpx.errors import LookupFailed, NoSuchDomain
+from smtpx.errors import ConfigurationError, LookupFailed, NoSuchDomain
 from smtpx.outcome import Outcome
 from smtpx.result import RecipientResult
 
@@ -66,6 +66,9 @@ class Ourselves:
         addresses: those at which we take mail.
         loopback: whether addresses that lead nowhere but to ourselves are tried all the same; for tests.
 
+    Raises:
+        ConfigurationError: an address is none.
+
     """
 
     names: Collection[str] = ()
@@ -74,7 +77,13 @@ class Ourselves:
     _parsed: frozenset[IPv4Address | IPv6Address] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_parsed", frozenset(map(_parsed, self.addresses)))
+        try:
+            parsed = frozenset(map(_parsed, self.addresses))
+        except ValueError as error:
+            raise ConfigurationError(
+                f"an address of ours: {error}: write 192.0.2.1 or 2001:db8::1"
+            ) from error
+        object.__setattr__(self, "_parsed", parsed)
 
     def are(self, host: Host) -> bool:
         """Tell whether the host is this one."""

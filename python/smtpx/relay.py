@@ -53,6 +53,7 @@ _log = logging.getLogger("smtpx.relay")
 
 _MOST_HOSTS: Final = 5  # that an attempt tries; a domain may name hundreds that do not answer
 _MOST_ADDRESSES: Final = 10
+_POLICIES: Final = {"opportunistic": TLSMode.NONE, "verify": TLSMode.STARTTLS}
 _TIMEOUTS: Final = Timeouts(total=3600.0)
 
 
@@ -116,6 +117,8 @@ class Relay:
     ) -> None:
         if concurrency < 1 or patience <= 0:
             raise ConfigurationError("concurrency is 1 or more, patience more than 0 seconds")
+        if tls not in _POLICIES:
+            raise ConfigurationError(f"tls is {tls!r}: write {' or '.join(_POLICIES)}")
         if resolver is None:
             from smtpx.resolver import DNSResolver  # whoever relays nothing is spared the import of dnspython
 
@@ -127,7 +130,7 @@ class Relay:
             {domain: _target(route) for domain, route in (routes or {}).items()},
             None if smart_host is None else _target(smart_host),
         )
-        self._tls = TLSMode.STARTTLS if tls == "verify" else TLSMode.NONE
+        self._tls = _POLICIES[tls]
         self._concurrency = concurrency
         self._ourselves = Ourselves([self._hostname.lower()], addresses, loopback)
         self._context = context
