@@ -82,6 +82,7 @@ class NameServer:
         self.answers: dict[tuple[str, str], Answer] = {}
         self.over_tcp: dict[tuple[str, str], Answer] = {}
         self.asked: list[tuple[str, str]] = []
+        self.ttl = 60
         self._udp, self._tcp = self._bound()
         self.port: int = self._udp.server_address[1]
 
@@ -120,7 +121,7 @@ class NameServer:
             return answer(query)
         response = dns.message.make_response(query)
         if answer:
-            response.answer = [dns.rrset.from_text(question.name, 60, "IN", key[1], *answer)]
+            response.answer = [dns.rrset.from_text(question.name, self.ttl, "IN", key[1], *answer)]
         return response.to_wire()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import dns.rcode
@@ -134,6 +135,53 @@ async def test_where_one_protocol_has_none_and_the_other_is_not_answered_there_m
     names.answers["mx.example.org", "AAAA"] = SERVFAIL
     with pytest.raises(LookupFailed):
         await resolver(names).addresses("mx.example.org")
+
+
+MX = ("example.org", "MX")
+
+
+async def test_records_are_kept_for_a_while(names: NameServer) -> None:
+    names.answers[MX] = ["10 mx.example.org."]
+    asking = resolver(names)
+    assert await asking.mx("example.org") == await asking.mx("Example.ORG") == [(10, "mx.example.org")]
+    assert names.asked == [MX]
+
+
+async def test_no_record_is_kept_for_longer_than_it_says(names: NameServer) -> None:
+    names.ttl = 0
+    names.answers[MX] = ["10 mx.example.org."]
+    asking = resolver(names)
+    assert await asking.mx("example.org") == await asking.mx("example.org")
+    assert names.asked == [MX, MX]
+
+
+async def test_no_record_is_kept_for_longer_than_the_resolver_is_told(names: NameServer) -> None:
+    names.answers[MX] = ["10 mx.example.org."]
+    asking = DNSResolver(["127.0.0.1"], port=names.port, keep=0)
+    assert await asking.mx("example.org") == await asking.mx("example.org")
+    assert names.asked == [MX, MX]
+
+
+@pytest.mark.parametrize("answer", [nothing, NXDOMAIN, SERVFAIL])
+async def test_what_was_not_there_is_found_as_soon_as_it_is(names: NameServer, answer: Answer) -> None:
+    names.answers[MX] = answer
+    asking = resolver(names)
+    with contextlib.suppress(NoSuchDomain, LookupFailed):
+        assert await asking.mx("example.org") == []
+    names.answers[MX] = ["10 mx.example.org."]
+    assert await asking.mx("example.org") == [(10, "mx.example.org")]
+
+
+async def test_only_so_many_records_are_kept(names: NameServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("smtpx.resolver._MOST_KEPT", 2)
+    asking = resolver(names)
+    for name in ("a.org", "b.org", "c.org"):
+        names.answers[name, "MX"] = ["10 mx.example.org."]
+        await asking.mx(name)
+    await asking.mx("c.org")
+    assert len(names.asked) == 3
+    await asking.mx("a.org")
+    assert len(names.asked) == 4
 
 
 def test_a_system_that_names_no_name_server_is_told_the_mend(

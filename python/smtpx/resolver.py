@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import dns.asyncresolver
 import dns.exception
@@ -19,13 +19,20 @@ if TYPE_CHECKING:
 __all__ = ["DNSResolver"]
 
 
+_MOST_KEPT: Final = 10_000
+
+
 class DNSResolver:
-    """Asks the name servers of the system, or others; keeps no answers: that is what the name server is for.
+    """Asks the name servers of the system, or others.
+
+    A burst of messages for one domain asks once: records are kept for as long as they say, and a minute at
+    most. That there are none is never kept; to mend that should help at once.
 
     Args:
         nameservers: their addresses; None: those of ``/etc/resolv.conf``, or of the registry on Windows.
         port: theirs.
         timeout: seconds for an answer, tries and name servers in all.
+        keep: seconds for which records are kept at most.
 
     Raises:
         ConfigurationError: the system names no name server.
@@ -33,7 +40,12 @@ class DNSResolver:
     """
 
     def __init__(
-        self, nameservers: Sequence[str] | None = None, *, port: int = 53, timeout: float = 10.0
+        self,
+        nameservers: Sequence[str] | None = None,
+        *,
+        port: int = 53,
+        timeout: float = 10.0,
+        keep: float = 60.0,
     ) -> None:
         try:
             self._resolver = dns.asyncresolver.Resolver(configure=nameservers is None)
@@ -46,6 +58,8 @@ class DNSResolver:
         self._resolver.port = port
         self._resolver.lifetime = timeout
         self._resolver.timeout = timeout / 3  # of one try: a datagram may be lost
+        self._keep = keep
+        self._kept: dict[tuple[dns.name.Name, str], tuple[float, list[Any]]] = {}  # the oldest first
 
     async def mx(self, domain: str) -> list[tuple[int, str]]:
         """See `mx.Resolver`."""
@@ -73,6 +87,10 @@ class DNSResolver:
             absolute = dns.name.from_text(name)
         except dns.exception.DNSException as error:  # a label of over 63 octets, an empty one
             raise NoSuchDomain(f"{name!r} is no name that the DNS could know") from error
+        now = asyncio.get_running_loop().time()
+        until, records = self._kept.get((absolute, kind), (now, []))
+        if now < until:
+            return records
         try:
             # Never by the search list: user@example is not user@example.our.domain.
             answer = await self._resolver.resolve(absolute, kind, search=False, raise_on_no_answer=False)
@@ -82,7 +100,13 @@ class DNSResolver:
             raise LookupFailed(f"{kind} of {name}: {error}") from error
         if answer.response.flags & dns.flags.TC:  # over TCP: what is missing might be all there is
             raise LookupFailed(f"{kind} of {name}: the answer is truncated")
-        return list(answer)
+        if records := list(answer):
+            self._kept.pop((absolute, kind), None)
+            if len(self._kept) >= _MOST_KEPT:
+                del self._kept[next(iter(self._kept))]
+            lasts = min(self._keep, answer.chaining_result.minimum_ttl)
+            self._kept[absolute, kind] = (now + lasts, records)
+        return records
 
 
 def _text(name: dns.name.Name) -> str:
