@@ -125,18 +125,29 @@ def test_h80_who_was_refused_stays_so_when_the_connection_breaks(run: Run, scrip
 
 
 def test_h80_the_next_host_is_asked_only_for_whom_nobody_has_answered(run: Run, scripted: Scripted) -> None:
-    answers = [b"550 5.1.1 nobody\r\n", b"250 ok\r\n"]
+    answers = [b"550 5.1.1 nobody\r\n", b"250 ok\r\n", b"450 4.2.1 busy\r\n"]
     hosts = Hosts(scripted, [polite(rcpt=answers, data=close())], [polite()])
 
     async def main() -> None:
         async with hosts.relay() as relay:
-            results = await delivering(relay, mail(JOE, ANN))
+            results = await delivering(relay, mail(JOE, ANN, MAX))
             assert outcome(results[JOE]) == (PERMANENT, 550, "5.1.1")
             assert outcome(results[ANN]) == TAKEN
-            assert [results[JOE].remote, results[ANN].remote] == ["mx1", "mx2"]
+            assert outcome(results[MAX]) == (TEMPORARY, 450, "4.2.1")
+            assert [result.remote for result in results.values()] == ["mx1", "mx2", "mx1"]
 
     run(main())
-    assert b"joe@" not in hosts.servers[1].received[0]
+    assert hosts.servers[1].received[0].count(b"RCPT") == 1
+
+
+def test_a_host_that_closes_behind_its_4yz_has_answered_all_the_same(run: Run, scripted: Scripted) -> None:
+    hosts = Hosts(scripted, [polite(done=then(say(b"451 4.3.0 later\r\n"), close()))], [])
+
+    async def main() -> None:
+        async with hosts.relay() as relay:
+            assert await to_one(relay) == (TEMPORARY, 451, "4.3.0")
+
+    run(main())
 
 
 def test_h83_however_often_it_was_tried_a_4yz_is_passing(run: Run, scripted: Scripted) -> None:

@@ -292,11 +292,11 @@ def _target(route: str | Target) -> Target:
 
 
 def _remaining(mail: MailTx, results: Mapping[str, RecipientResult]) -> MailTx:
-    """Return the message for those whom nobody can have it for."""
+    """Return the message for those who are left for the next host."""
     left = [
         (recipient, params)
         for recipient, params in zip(mail.recipients, mail.rcpt_params, strict=True)
-        if results[recipient].outcome is Outcome.TEMPORARY
+        if _unanswered(results[recipient])
     ]
     return MailTx(
         mail.mail_from,
@@ -306,6 +306,13 @@ def _remaining(mail: MailTx, results: Mapping[str, RecipientResult]) -> MailTx:
         rcpt_params=[params for _, params in left],
         id=mail.id,
     )
+
+
+def _unanswered(result: RecipientResult) -> bool:
+    """Tell whether no host has it, and none has said so of the recipient: 421 is said of the host."""
+    assert result.response is not None  # noqa: S101 - each of `hand_over` has one
+    own = not result.remote or result.response.code == 421
+    return own and result.outcome is Outcome.TEMPORARY
 
 
 def _of_login(error: ClientError) -> bool:
