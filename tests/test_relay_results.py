@@ -176,6 +176,20 @@ def test_h84_an_address_with_a_command_in_it_is_refused_before_an_octet_is_sent(
     assert hosts.servers[0].received[0].count(b"MAIL FROM") == 1
 
 
+def test_h84_a_parameter_with_a_command_in_it_is_refused_before_an_octet_is_sent(
+    run: Run, scripted: Scripted
+) -> None:
+    hosts = Hosts(scripted, [polite("DSN")])
+    message = mail(ENVID="x\r\nDATA")
+
+    async def main() -> None:
+        async with hosts.relay() as relay:
+            assert await to_one(relay, message) == (PERMANENT, 553, "5.1.3")
+
+    run(main())
+    assert b"MAIL" not in hosts.servers[0].received[0]
+
+
 def test_h85_bare_line_ends_are_mended(run: Run, scripted: Scripted) -> None:
     hosts = Hosts(scripted, [polite()])
 

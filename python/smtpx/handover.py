@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from smtpx._core import Response
 from smtpx.dialogue import AT_ONCE, Read
-from smtpx.errors import AddressError, ClientError, MessageTooLarge, NotOffered, SyntaxRefused
+from smtpx.errors import AddressError, ClientError, CommandError, MessageTooLarge, NotOffered
 from smtpx.folding import ascii_domain
 from smtpx.headers import header_end
 from smtpx.mail import MailTx
@@ -141,15 +141,16 @@ def hand_over(dialogue: Dialogue, mail: MailTx, host: str) -> Verb[dict[str, Rec
     if not ready.mail.recipients:
         return results
     reason: Exception | None = None
-    sent: Mapping[str, RecipientResult] | None = None
+    sent: Mapping[str, RecipientResult] = {}
+    otherwise = RecipientResult(Outcome.TEMPORARY)
     try:
         sent = yield from dialogue.mail_tx(ready.mail)
     except ClientError as error:
-        sent, reason = error.result, error
-    except SyntaxRefused as error:  # an address that no server could take; nothing was sent
-        reason = error
+        sent, reason = error.result or {}, error
+    except (AddressError, CommandError) as error:  # what no server could take; nothing was sent
+        otherwise, reason = RecipientResult(Outcome.PERMANENT), error
     for recipient in ready.mail.recipients:
-        result = RecipientResult(Outcome.PERMANENT) if sent is None else sent[recipient]
+        result = sent.get(recipient, otherwise)
         results[recipient] = _told(result, host, reason, reports="DSN" in offered)
     return results
 
@@ -164,7 +165,7 @@ def _told(result: RecipientResult, host: str, reason: Exception | None, *, repor
             told = Response(451, f"4.4.2 {host} was sent the whole message and gave no answer")
         case Outcome.PERMANENT, MessageTooLarge():
             told = Response(552, f"5.3.4 the message is larger than {host} takes")
-        case Outcome.PERMANENT, SyntaxRefused():
+        case Outcome.PERMANENT, AddressError() | CommandError():
             told = Response(553, "5.1.3 an address or a parameter of the message is none")
         case Outcome.PERMANENT, _:
             told = Response(554, f"5.6.3 {host} cannot take the content")
