@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from ipaddress import IPv4Network, IPv6Network
 
-    from smtpx.environment import Environment
+    from smtpx.environment import DKIMOptions, Environment
     from smtpx.mail import MailTx
     from smtpx.result import RecipientResult
     from smtpx.session import Session
@@ -35,7 +35,7 @@ __all__ = ["LocalHandler"]
 
 _log = logging.getLogger("smtpx.local")
 _MAX_RECEIVED = 100  # RFC 5321 6.3
-_LARGE = 65_536  # octets; to sign more takes so long that it is done in a thread
+_SIGNING_THREADS = 2
 
 _NO_ROOM = Response(452, "4.3.1 Not enough storage, try again later")
 _STORAGE_FAILED = Response(451, "4.3.0 The message could not be stored, try again later")
@@ -101,6 +101,7 @@ class LocalHandler(Handler):
         self.relay_networks = Networks(relay_networks)
         self.lifetime = lifetime
         self._password_threads = ThreadPoolExecutor(password_checks, thread_name_prefix="smtpx-password")
+        self._signing_threads = ThreadPoolExecutor(_SIGNING_THREADS, thread_name_prefix="smtpx-dkim")
 
     def check_mail(self, session: Session, sender: str, params: dict[str, str]) -> Answer:
         """Refuse when the disk is full, and the sender that is not the account's own (RFC 6409 6.1)."""
@@ -249,13 +250,17 @@ class LocalHandler(Handler):
             return []
 
     async def _sign(self, mail: MailTx, address: str) -> None:
-        """Sign for the domain of the address, if it is ours and has a key (RFC 6376)."""
+        """Sign for the domain of the address, if it is ours and has a key (RFC 6376).
+
+        In a thread: messages come in bursts, one for each session that a commit answered, and signed on the
+        loop they would hold it up for all of them together.
+        """
         domain = self.environment.domain_of(address)
         if domain is None or domain.dkim is None:
             return
-        sign = signer(domain.dkim, domain.name).signed
-        large = len(mail.data) > _LARGE
-        mail.data = await asyncio.to_thread(sign, mail.data) if large else sign(mail.data)
+        mail.data = await asyncio.get_running_loop().run_in_executor(
+            self._signing_threads, _signed, domain.dkim, domain.name, mail.data
+        )
         if mail.data.isascii():  # it may have been encoded
             mail.params = {key: value for key, value in mail.params.items() if key != "BODY"}
 
@@ -282,6 +287,10 @@ class LocalHandler(Handler):
     def _mailbox(self, address: str) -> str:
         account = self.environment.find(address)
         return f"<{address}>" if account is None else str(account)
+
+
+def _signed(options: DKIMOptions, domain: str, data: bytes) -> bytes:
+    return signer(options, domain).signed(data)
 
 
 def _bare(name: str) -> str:
