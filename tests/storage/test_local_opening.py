@@ -75,3 +75,20 @@ except StorageLocked:
 """
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, str(tmp_path))
     assert await process.wait() == 17
+
+
+async def test_h92_a_full_disk_keeps_no_spool_from_opening_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with LocalStorage(tmp_path):
+        pass
+    real = os.write
+
+    def write_in_place_only(fd: int, octets: bytes) -> int:
+        if os.fstat(fd).st_size == 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(fd, octets)
+
+    monkeypatch.setattr(os, "write", write_in_place_only)
+    async with LocalStorage(tmp_path) as storage:
+        assert await storage.mail_load_all() == []

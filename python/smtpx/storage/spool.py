@@ -281,8 +281,9 @@ def _lock(fd: int, directory: Path) -> None:
             errno.EAGAIN,
             f"the spool directory {directory} is in use by process {owner}: stop it, or name another one",
         ) from None
-    os.ftruncate(fd, 0)
-    os.write(fd, f"{os.getpid()}\n".encode())
+    # Over what is there, and cut only then: on a full disk a block that was given back is another's.
+    length = os.write(fd, f"{os.getpid()}\n".encode())
+    os.ftruncate(fd, length)
 
 
 def _write_all(fd: int, octets: bytes) -> None:
