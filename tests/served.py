@@ -125,10 +125,11 @@ def serve(
     env: Mapping[str, str] | None = None,
     prefix: Sequence[str] = (),
     pass_fds: Sequence[int] = (),
+    module: str = "smtpx",
 ) -> Iterator[Served]:
     """Run ``smtpx serve`` for as long as the block."""
     process = subprocess.Popen(
-        [*prefix, sys.executable, "-m", "smtpx", "serve", *map(str, arguments)],
+        [*prefix, sys.executable, "-m", module, "serve", *map(str, arguments)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

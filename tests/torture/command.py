@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 
-from tests.torture.subject import SUBJECTS
+from tests.torture.subjects import SUBJECTS
 
 __all__ = ["command", "tell"]
 

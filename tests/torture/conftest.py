@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from tests.torture.subject import SUBJECTS, MakeSubject
+from tests.torture.subjects import SUBJECTS
+
+if TYPE_CHECKING:
+    from tests.torture.subject import MakeSubject
 
 
 @pytest.fixture(params=[*SUBJECTS])

@@ -18,7 +18,7 @@ from tests.torture.image import Unavailable
 from tests.torture.injection import inject
 from tests.torture.load import Load
 from tests.torture.record import Record
-from tests.torture.subject import SUBJECTS
+from tests.torture.subjects import SUBJECTS
 
 if TYPE_CHECKING:
     from tests.torture.subject import Subject
@@ -75,7 +75,10 @@ def main() -> None:
     options = parser.parse_args()
     tell(f"seed {options.seed}")
     sound = True
-    with tempfile.TemporaryDirectory() as folder, SUBJECTS[options.subject](Path(folder)) as subject:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        SUBJECTS[options.subject](Path(folder), uvloop=False) as subject,
+    ):
         for call, error in itertools.product(CALLS, ERRORS):
             try:
                 fault = asyncio.run(fail(subject, call, error, enough=options.calls, seed=options.seed))

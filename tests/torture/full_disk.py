@@ -2,7 +2,7 @@
 
 ``python -m tests.torture.full_disk`` from the top of the repository, as root. The mail is on a small file
 system beside some ballast; each time the server refuses, a piece of the ballast goes. First with a reserve,
-of which nothing may be used up, and then without.
+of which nothing may be used up, and then practically without.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tests.torture.command import command, tell
 from tests.torture.image import MIB, Unavailable, mounted_image
 from tests.torture.load import Load
 from tests.torture.record import Record
-from tests.torture.subject import SUBJECTS
+from tests.torture.subjects import SUBJECTS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,7 +98,7 @@ def main() -> None:
     options = parser.parse_args()
     tell(f"seed {options.seed}")
     sound = True
-    for reserve in (RESERVE, 0):
+    for reserve in (RESERVE, 1):
         try:
             filled = fill_disk(
                 SUBJECTS[options.subject],
@@ -109,7 +109,7 @@ def main() -> None:
             )
         except Unavailable as error:
             raise SystemExit(str(error)) from error
-        tell(f"reserve {reserve // MIB} MiB: {filled}")
+        tell(f"reserve of {reserve:,} octets: {filled}")
         sound = sound and filled.sound(reserve)
     if not sound:
         raise SystemExit(1)

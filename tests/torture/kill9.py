@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.torture.command import command, tell
 from tests.torture.strikes import strike
-from tests.torture.subject import SUBJECTS
+from tests.torture.subjects import SUBJECTS
 
 __all__: list[str] = []
 

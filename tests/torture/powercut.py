@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 from tests.torture.command import command, tell
 from tests.torture.image import MIB, Unavailable, mounted_image
 from tests.torture.strikes import strike
-from tests.torture.subject import SUBJECTS, MakeSubject
+from tests.torture.subjects import SUBJECTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tests.torture.record import Record
+    from tests.torture.subject import MakeSubject
 
 __all__ = ["WITHOUT_FSYNC", "cut_power"]
 

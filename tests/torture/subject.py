@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import Counter
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol, Self
-
-import smtpx
-
-from tests.torture.messages import SENDER, Copy, recognise
-from tests.torture.record import Harvest
-from tests.torture.spool_server import SpoolServer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
     from types import TracebackType
 
-__all__ = ["SUBJECTS", "MakeSubject", "SpoolSubject", "Subject"]
+    from tests.torture.record import Harvest
+
+__all__ = ["MakeSubject", "Subject"]
 
 
 class Subject(Protocol):
@@ -51,61 +44,20 @@ class Subject(Protocol):
     ) -> None: ...
 
 
-class SpoolSubject:
-    """A server with a LocalStorage, where every message stays: to be saved is to be delivered."""
-
-    def __init__(self, folder: Path, *, reserve: int = 0, prefix: Sequence[str] = ()) -> None:
-        self._folder = folder
-        self._server = SpoolServer(folder, reserve=reserve, prefix=prefix)
-        self._resources = ExitStack()
-
-    @property
-    def pid(self) -> int:
-        return self._server.pid
-
-    def start(self) -> tuple[str, int]:
-        return self._server.start()
-
-    def kill(self) -> None:
-        self._server.kill()
-
-    async def harvest(self) -> Harvest:
-        harvest = Harvest()
-        quarantine = self._folder / "quarantine"
-        async with smtpx.LocalStorage(self._folder, reserve=0) as storage:
-            mails = await storage.mail_load_all()
-            for mail in mails:
-                try:
-                    mark = recognise(mail.data)
-                except ValueError as error:
-                    harvest.damaged.append(f"{mail.id}: {error}")
-                    continue
-                if mail.mail_from != SENDER:
-                    harvest.damaged.append(f"{mail.id}: {mark} came from {mail.mail_from}")
-                harvest.delivered += Counter(Copy(mark, recipient) for recipient in mail.recipients)
-            await asyncio.gather(*(storage.mail_delete(mail.id) for mail in mails))
-        for path in quarantine.iterdir():
-            harvest.set_aside.append(path.name)
-            path.unlink()
-        return harvest
-
-    def __enter__(self) -> Self:
-        self._resources.enter_context(self._server)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._resources.close()
-
-
 class MakeSubject(Protocol):
     """Makes a subject that keeps its mail in a folder, which exists and is empty."""
 
-    def __call__(self, folder: Path, *, reserve: int = 0, prefix: Sequence[str] = ()) -> Subject:
-        """Return it; ``reserve`` octets of the disk stay free, ``prefix`` is put before its command."""
+    def __call__(
+        self, folder: Path, *, reserve: int = 1, prefix: Sequence[str] = (), uvloop: bool = True
+    ) -> Subject:
+        """Return it.
+
+        Args:
+            folder: all that it keeps is below it.
+            reserve: octets of the disk that it must leave free.
+            prefix: a command to run it under, as strace.
+            uvloop: whether it may run on uvloop, which makes a process abort when a write to the pipe that
+                wakes it fails: no fault of a disk.
+
+        """
         ...
-
-
-SUBJECTS: dict[str, MakeSubject] = {"spool": SpoolSubject}
-"""What the torture commands can be run on."""

@@ -11,7 +11,7 @@ import pytest
 from tests.torture.faults import ERRORS, fail
 from tests.torture.full_disk import RESERVE, fill_disk
 from tests.torture.image import MIB, Unavailable
-from tests.torture.subject import SUBJECTS
+from tests.torture.subjects import SUBJECTS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +23,8 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="the torture is made for Linux"),
 ]
 
-MADE = {"spool": ("write", "fsync", "rename", "openat")}
+_OF_A_SPOOL = ("write", "fsync", "rename", "openat")
+MADE = {"spool": _OF_A_SPOOL, "serve": _OF_A_SPOOL}
 """The system calls that a subject makes; to let another one fail proves nothing."""
 
 
@@ -32,7 +33,7 @@ MADE = {"spool": ("write", "fsync", "rename", "openat")}
 def test_h91_a_disk_that_fails_now_and_then_makes_no_250_false_and_the_server_lives(
     tmp_path: Path, name: str, call: str, error: str
 ) -> None:
-    with SUBJECTS[name](tmp_path) as subject:
+    with SUBJECTS[name](tmp_path, uvloop=False) as subject:
         try:
             fault = asyncio.run(fail(subject, call, error, enough=10, seed=91))
         except Unavailable as reason:
@@ -41,7 +42,7 @@ def test_h91_a_disk_that_fails_now_and_then_makes_no_250_false_and_the_server_li
     assert fault.record.sound, fault
 
 
-@pytest.mark.parametrize("reserve", [RESERVE, 0])
+@pytest.mark.parametrize("reserve", [RESERVE, 1])
 def test_h92_a_full_disk_is_452_until_there_is_room_and_nothing_is_lost(
     make: MakeSubject, reserve: int
 ) -> None:
