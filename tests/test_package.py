@@ -299,6 +299,7 @@ LAYERS = [
     "smtpx.handover",
     "smtpx.route",
     "smtpx.relay",
+    "smtpx.local_delivery",
     "smtpx",
     "smtpx.toml",
     "smtpx.systemd",

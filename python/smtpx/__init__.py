@@ -30,7 +30,7 @@ from smtpx._core import (
 from smtpx.client import Client
 from smtpx.delivery import Delivery, State, Transport
 from smtpx.dsn_options import DSN
-from smtpx.environment import Account, DKIMOptions, Domain, Environment, Mailbox
+from smtpx.environment import Account, DKIMOptions, Domain, Environment, Mailbox, MailingList
 from smtpx.errors import (
     AddressError,
     ClientError,
@@ -63,7 +63,9 @@ from smtpx.info import ServerInfo
 from smtpx.limits import Limits
 from smtpx.listener import Listener
 from smtpx.local import LocalHandler
+from smtpx.local_delivery import HandlerTransport, LMTPTransport, LocalTransport
 from smtpx.mail import MailTx
+from smtpx.maildir import MaildirTransport
 from smtpx.options import Timeouts
 from smtpx.outcome import Outcome
 from smtpx.pool import Pool
@@ -107,18 +109,23 @@ __all__ = [
     "ErrorEvent",
     "Extension",
     "Handler",
+    "HandlerTransport",
     "HandshakeEvent",
     "InvalidCredential",
+    "LMTPTransport",
     "Limits",
     "Listener",
     "LocalHandler",
     "LocalStorage",
+    "LocalTransport",
     "LoginBroken",
     "LoginRefused",
     "LookupFailed",
     "MailNotFound",
     "MailTx",
     "Mailbox",
+    "MaildirTransport",
+    "MailingList",
     "Mechanism",
     "MessageEvent",
     "MessageRefused",
