@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from smtpx.certificate import make_certificate
-from smtpx.config import Config, DomainConfig, TLSConfig, load
+from smtpx.config import Config, TLSConfig, load
+from smtpx.domain_config import DomainConfig
 from smtpx.errors import ConfigurationError
 from smtpx.limits import Limits
 from smtpx.listener import Listener

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from smtpx.config import DKIMConfig, load
+from smtpx.config import load
 from smtpx.dkim import Signer
+from smtpx.domain_config import DKIMConfig
 from smtpx.environment import DKIMOptions
 from smtpx.errors import ConfigurationError
 from smtpx.site import build_environment, read_keys

@@ -307,6 +307,8 @@ LAYERS = [
     "smtpx.logs",
     "smtpx.accounts",
     "smtpx.dkim_keys",
+    "smtpx.domain_config",
+    "smtpx.relay_config",
     "smtpx.config",
     "smtpx.site",
     "smtpx.app",

@@ -10,9 +10,9 @@ import typer
 
 from smtpx import config
 from smtpx.accounts import AccountFile
+from smtpx.domain_config import build_domains
 from smtpx.environment import Account
 from smtpx.errors import ConfigurationError
-from smtpx.site import build_domains
 from smtpx.told import told
 
 __all__ = ["account"]
@@ -47,7 +47,7 @@ def _account_file(path: Path | None, accounts: Path | None, added: str = "") -> 
         return AccountFile(accounts)
     path = path or config.DEFAULT_PATH
     settings = config.load(path, files=False)
-    if added and build_domains(settings).domain_of(added) is None:
+    if added and build_domains(settings.hostname, settings.domains).domain_of(added) is None:
         # In the file it would stop the server from reading any account.
         domain = added.rpartition("@")[2]
         raise ConfigurationError(f'{path}: {added} is of no domain here: add [domains."{domain}"] first')

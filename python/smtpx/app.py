@@ -16,6 +16,7 @@ from smtpx import logs, systemd
 from smtpx.errors import ConfigurationError
 from smtpx.listener import PORTS, Listener, Service, bind
 from smtpx.local import LocalHandler
+from smtpx.networks import Networks
 from smtpx.server import Server
 from smtpx.site import live_environment
 from smtpx.storage import LocalStorage
@@ -44,9 +45,10 @@ class _Handler(LocalHandler):
         super().__init__(live, storage, on_saved=saved)
         self.live = live
 
-    def follow(self, live: LiveEnvironment) -> None:
+    def follow(self, live: LiveEnvironment, config: Config) -> None:
         self.environment = self.live = live
         self.hostname = live.primary_domain.name
+        self.relay_networks = Networks(config.relay.networks)
 
     def check_connect(self, session: Session) -> None:  # noqa: ARG002 - whose session it is makes no difference
         self.live.refresh()
@@ -118,6 +120,7 @@ class App:
         self.prepare()
         live = live_environment(config)
         self._handler = _Handler(live, self._storage, self.saved)
+        self._handler.follow(live, config)
         self._server = await self._start_server(config, live)
         self._config = config
         self.started(self._server.listeners)
@@ -151,7 +154,7 @@ class App:
             self._server.load_certificate(config.tls.certificate, config.tls.key)
         self._set_up_log(config)
         self._storage.reserve = config.limits.disk_reserve
-        self._handler.follow(live)
+        self._handler.follow(live, config)
         self._config = config
 
     async def _start_server(self, config: Config, live: LiveEnvironment) -> Server:

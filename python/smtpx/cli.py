@@ -15,6 +15,7 @@ from smtpx.account_commands import account
 from smtpx.app import App, run
 from smtpx.demo import demo
 from smtpx.dkim_commands import dkim
+from smtpx.domain_config import check_members
 from smtpx.errors import ConfigurationError
 from smtpx.site import build_environment, read_keys
 from smtpx.told import told
@@ -109,7 +110,7 @@ def check(path: Annotated[Path, typer.Argument(metavar="CONFIG", help="The confi
     with told():
         settings = config.load(path)
         environment = build_environment(settings, read_keys(settings))
-        config.check_members(path, settings, environment)
+        check_members(path, settings.domains, environment)
     accounts = sum(bool(one.hash_pass) for domain in environment.domains for one in domain.accounts.values())
     typer.echo(f"{path}: good; {_count(len(environment.domains), 'domain')}, {_count(accounts, 'account')}")
 

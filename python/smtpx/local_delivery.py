@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self, TypeAlias
 
 from smtpx._core import Response
 from smtpx.errors import ClientError, ConfigurationError, MessageTooLarge, NotOffered
+from smtpx.folders import FolderTemplate
 from smtpx.folding import Folded, fold_domain
 from smtpx.mail import MailTx
 from smtpx.maildir import MaildirTransport
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     Deliver: TypeAlias = Callable[[MailTx, str], Awaitable[Response | None] | Response | None]
 
-__all__ = ["HandlerTransport", "LMTPTransport", "LocalTransport", "local_transport"]
+__all__ = ["HandlerTransport", "LMTPTransport", "LocalTransport", "local_transport", "maildir_template"]
 
 _log = logging.getLogger("smtpx.delivery")
 
@@ -156,6 +157,16 @@ def _result(answer: object) -> RecipientResult:
     if answer.code // 100 not in outcomes:
         raise ValueError(f"deliver() answered {answer.code}: give 2yz, 4yz or 5yz")
     return RecipientResult(outcomes[answer.code // 100], answer)
+
+
+def maildir_template(setting: str) -> FolderTemplate | None:
+    """Return the template of a ``deliver`` setting; None when it has none, or one that cannot work."""
+    if not setting.startswith(_MAILDIR):
+        return None
+    try:
+        return FolderTemplate(setting.removeprefix(_MAILDIR))
+    except ConfigurationError:
+        return None
 
 
 def local_transport(setting: str, mailbox_of: Callable[[str], str] | None = None) -> Transport:

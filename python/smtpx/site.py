@@ -6,27 +6,15 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from smtpx.accounts import AccountFile, LiveEnvironment
-from smtpx.environment import DKIMOptions, Domain, Environment
-from smtpx.folding import fold_domain
+from smtpx.domain_config import build_domains
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from smtpx.config import Config
+    from smtpx.environment import DKIMOptions, Environment
 
-__all__ = ["build_domains", "build_environment", "live_environment", "read_keys"]
-
-
-def build_domains(config: Config) -> Environment:
-    """Make the environment of a configuration, without the accounts and keys."""
-    primary = Domain(config.hostname)
-    virtual = {}
-    for name, settings in config.domains.items():
-        domain = primary if fold_domain(name) == fold_domain(primary.name) else Domain(name)
-        domain.aliases.update({local: list(members) for local, members in settings.aliases.items()})
-        if domain is not primary:
-            virtual[name] = domain
-    return Environment(primary, virtual)
+__all__ = ["build_environment", "live_environment", "read_keys"]
 
 
 def read_keys(config: Config) -> dict[str, DKIMOptions]:
@@ -46,7 +34,7 @@ def build_environment(config: Config, keys: Mapping[str, DKIMOptions]) -> Enviro
         ConfigurationError: the account file has a fault, or an account's domain is not configured.
 
     """
-    environment = build_domains(config)
+    environment = build_domains(config.hostname, config.domains)
     for name, options in keys.items():
         domain = environment.domain_of(f"postmaster@{name}")
         assert domain is not None  # noqa: S101 - it was made of the same configuration

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from smtpx.config import Config, RelayConfig, RouteConfig, load
+from smtpx.config import Config, load
 from smtpx.errors import ConfigurationError
+from smtpx.relay_config import RelayConfig, RouteConfig
 
 from tests.test_config import faults, read
 
