@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from pathlib import Path
 
 import pytest
 from smtpx.certificate import make_certificate
-from smtpx.config import Config, TLSConfig, load
+from smtpx.config import Config, QueueConfig, TLSConfig, load
 from smtpx.domain_config import DomainConfig
 from smtpx.errors import ConfigurationError
 from smtpx.limits import Limits
 from smtpx.listener import Listener
+from smtpx.schedule import Schedule
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
 
@@ -76,6 +78,11 @@ aliases = { info = ["joe@example.org"] }
 recipients = 5
 data_timeout = 10
 
+[queue]
+gaps = [60, 600.5]
+lifetime = inf
+keep_days = 7
+
 [log]
 format = "json"
 """,
@@ -89,6 +96,8 @@ format = "json"
     )
     assert config.domains == {"example.org": DomainConfig({"info": ("joe@example.org",)})}
     assert config.limits == Limits(recipients=5, data_timeout=10.0)
+    assert config.queue.schedule() == Schedule(gaps=(60.0, 600.5), lifetime=math.inf)
+    assert config.queue.keep_days == 7
     assert config.log.format == "json"
 
 
@@ -109,6 +118,14 @@ def test_the_documentation_names_every_limit_and_its_default() -> None:
     chapter = DOCUMENT.read_text(encoding="utf-8").partition("## `[limits]`")[2].partition("\n## ")[0]
     documented = dict(re.findall(r"^\| `(\w+)` \| (\d+) \|", chapter, re.MULTILINE))
     assert documented == {key: str(int(value)) for key, value in dataclasses.asdict(Limits()).items()}
+
+
+def test_the_documentation_names_every_setting_of_the_queue_and_its_default() -> None:
+    chapter = DOCUMENT.read_text(encoding="utf-8").partition("## `[queue]`")[2].partition("\n## ")[0]
+    documented = dict(re.findall(r"^\| `(\w+)` \| ([\d., ]+) \|", chapter, re.MULTILINE))
+    defaults = dataclasses.asdict(QueueConfig())
+    gaps = ", ".join(f"{gap:g}" for gap in defaults.pop("gaps"))
+    assert documented == {"gaps": gaps} | {key: f"{value:g}" for key, value in defaults.items()}
 
 
 # How faults are told
@@ -151,6 +168,23 @@ def test_a_fault_of_a_listener_has_the_line_of_its_key(file: Path, text: str, to
     (line,) = faults(file, before + text)
     number = 5 + text.count("\n") + 1
     assert line.startswith(f"line {number}: {told}")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("gaps = []", "gaps must be one or more numbers of seconds"),
+        ("gaps = [0]", "gaps must be one or more numbers of seconds"),
+        ('gaps = ["1h"]', "'gaps' must be a number, without quotes, not '1h'"),
+        ("jitter = 1", "jitter must be 0 or more, and less than 1"),
+        ("lifetime = 0", "lifetime must be more than 0 seconds"),
+        ("concurrency = 0", "concurrency must be 1 or more"),
+        ("keep_days = 0", "keep_days must be 1 or more"),
+    ],
+)
+def test_a_fault_of_the_queue_has_the_line_of_its_key(file: Path, text: str, told: str) -> None:
+    (line,) = faults(file, f'hostname = "a.org"\n[queue]\nwarn_after = 60\n{text}')
+    assert line.startswith(f"line 4: {told}")
 
 
 def test_a_listener_has_a_path_or_a_port(file: Path) -> None:

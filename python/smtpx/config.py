@@ -12,10 +12,11 @@ from smtpx.errors import ConfigurationError
 from smtpx.limits import Limits
 from smtpx.listener import PORTS, Listener
 from smtpx.relay_config import RelayConfig, check_passwords, check_relay
+from smtpx.schedule import Schedule
 from smtpx.tls import server_context
 from smtpx.toml import Document, Where
 
-__all__ = ["DEFAULT_PATH", "Config", "LogConfig", "TLSConfig", "load"]
+__all__ = ["DEFAULT_PATH", "Config", "LogConfig", "QueueConfig", "TLSConfig", "load"]
 
 DEFAULT_PATH = Path("/etc/smtpx/smtpx.toml")
 
@@ -26,6 +27,33 @@ class TLSConfig:
 
     certificate: Path = field(metadata={"example": '"/etc/smtpx/certificate.pem"'})
     key: Path = field(metadata={"example": '"/etc/smtpx/key.pem"'})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueConfig:
+    """``[queue]``: the times are those of `Schedule`, in seconds."""
+
+    gaps: tuple[float, ...] = Schedule().gaps
+    jitter: float = Schedule().jitter
+    lifetime: float = Schedule().lifetime
+    warn_after: float = Schedule().warn_after
+    concurrency: int = 100
+    """Attempts under way at once."""
+    keep_days: int = 30
+    """How long the ledger tells what became of a message."""
+
+    def __post_init__(self) -> None:
+        self.schedule()  # checks its fields
+        if self.concurrency < 1:
+            raise ConfigurationError("concurrency must be 1 or more")
+        if self.keep_days < 1:
+            raise ConfigurationError("keep_days must be 1 or more")
+
+    def schedule(self) -> Schedule:
+        """Return when a message is tried again, and for how long."""
+        return Schedule(
+            gaps=self.gaps, jitter=self.jitter, lifetime=self.lifetime, warn_after=self.warn_after
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +80,7 @@ class Config:
     domains: Mapping[str, DomainConfig] = field(default_factory=dict)
     relay: RelayConfig = field(default_factory=RelayConfig)
     limits: Limits = field(default_factory=Limits)
+    queue: QueueConfig = field(default_factory=QueueConfig)
     log: LogConfig = field(default_factory=LogConfig)
 
 
