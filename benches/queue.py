@@ -1,8 +1,8 @@
 """What the queue's storage does by itself: durable saves, and claims with a million recipients waiting.
 
-``python -m benches.queue``. Figures depend on the disk: what one fsync of it takes is printed with
-them. Saves are of messages of 4 KiB to one recipient, by tasks of which each saves the next when its last is durable;
-claims take 100 recipients a time. ``--directory`` names a folder on the disk to be measured.
+``python -m benches.queue``. Figures depend on the disk: what one fsync of it takes is printed with them.
+Saves are of messages of 4 KiB to one recipient, by tasks that save one after the other; claims take 100
+recipients a time. ``--directory`` names a folder on the disk to be measured.
 """
 
 from __future__ import annotations
