@@ -275,6 +275,7 @@ LAYERS = [
     "smtpx.storage.wake",
     "smtpx.storage.sqlite_writer",
     "smtpx.storage.sqlite",
+    "smtpx.storage.importing",
     "smtpx.storage",
     "smtpx.clock",
     "smtpx.schedule",
