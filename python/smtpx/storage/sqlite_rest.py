@@ -12,23 +12,23 @@ if TYPE_CHECKING:
 __all__ = ["purge", "shrink"]
 
 _MESSAGES = 50
+_STILL = "SELECT 1 FROM message WHERE key = ? AND finished < ?"
 _PAGES = 200
 _SPARE = 64 * 1024 * 1024  # octets that may stay free in the file: the next burst comes
 
 
 def purge(db: Database, before: int) -> bool:
     """Remove some of what ended before that moment, and tell whether there is more."""
-    db.begin(durable=False)
-    rows = db.execute(
+    old = db.execute(
         "SELECT key FROM message WHERE finished < ? ORDER BY finished LIMIT ?", (before, _MESSAGES)
-    )
-    keys = [key for (key,) in rows.fetchall()]
-    if keys:
-        forget(db, keys)
-        db.commit()
-    else:
-        db.rollback()
-    return len(keys) == _MESSAGES
+    ).fetchall()
+    if not old:
+        return False
+    db.begin(durable=False)
+    # Another process may have had the same thought, and the number may be a new message's by now.
+    forget(db, [key for (key,) in old if db.execute(_STILL, (key, before)).fetchone()])
+    db.commit()
+    return len(old) == _MESSAGES
 
 
 def shrink(db: Database) -> bool:

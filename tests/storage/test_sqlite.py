@@ -1,0 +1,327 @@
+"""SQLiteStorage: what shares a commit, what room it leaves, what it keeps and what it gives back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue as queues
+import stat
+import threading
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import pytest
+from smtpx import MailTx, SQLiteStorage, State
+from smtpx.errors import MailNotFound, StorageError, StorageFull
+from smtpx.storage import QueueStorage, Reserving, sqlite_rest, sqlite_writer
+from smtpx.storage.sqlite_file import Database
+from smtpx.storage.sqlite_messages import micros
+from smtpx.storage.sqlite_rest import purge
+
+from tests.queue_storages import LEASE, Clock, done, saved
+from tests.storage.disk import POSIX, message
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+pytestmark = POSIX
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def queue(tmp_path: Path, clock: Clock) -> AsyncIterator[SQLiteStorage]:
+    async with SQLiteStorage(tmp_path / "queue.db", reserve=0, clock=clock) as queue:
+        yield queue
+
+
+class Commits:
+    """Counts the commits that are durable and those that are not, and holds them up when it is told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.durable: list[bool] = []
+        self.reached = threading.Event()
+        self.open = threading.Event()
+        self.open.set()
+        self._real = Database.begin, Database.commit
+        monkeypatch.setattr(Database, "begin", lambda db, *, durable: self._begin(db, durable))
+        monkeypatch.setattr(Database, "commit", lambda db, octets=0: self._commit(db, octets))
+
+    def _begin(self, db: Database, durable: bool) -> None:
+        self.durable.append(durable)
+        self._real[0](db, durable=durable)
+
+    def _commit(self, db: Database, octets: int) -> None:
+        self.reached.set()
+        assert self.open.wait(30)
+        self._real[1](db, octets)
+
+    async def hold(self) -> None:
+        """Wait until one is reached that `open` lets go."""
+        assert await asyncio.to_thread(self.reached.wait, 30)
+
+
+@pytest.fixture
+def commits(queue: SQLiteStorage, monkeypatch: pytest.MonkeyPatch) -> Iterator[Commits]:
+    commits = Commits(monkeypatch)
+    yield commits
+    commits.open.set()
+
+
+def test_it_is_a_queue_storage_that_knows_its_room(tmp_path: Path) -> None:
+    queue: QueueStorage = SQLiteStorage(tmp_path / "queue.db")
+    assert isinstance(queue, QueueStorage)
+    assert isinstance(queue, Reserving)
+
+
+# Commits
+
+
+async def test_saves_that_wait_at_the_same_time_share_one_commit(
+    queue: SQLiteStorage, commits: Commits
+) -> None:
+    commits.open.clear()
+    first = asyncio.create_task(queue.mail_save(message()))
+    await commits.hold()
+    others = [asyncio.create_task(queue.mail_save(message())) for _ in range(100)]
+    await asyncio.sleep(0)  # each has put its job into the queue
+    assert not first.done()
+    commits.open.set()
+    await asyncio.gather(first, *others)
+    assert commits.durable == [True, True]
+
+
+async def test_a_save_that_comes_alone_has_a_commit_of_its_own(
+    queue: SQLiteStorage, commits: Commits
+) -> None:
+    for _ in range(3):
+        await queue.mail_save(message())
+    assert commits.durable == [True] * 3
+
+
+async def test_a_batch_is_bounded_in_number_and_in_octets(queue: SQLiteStorage, commits: Commits) -> None:
+    commits.open.clear()
+    first = asyncio.create_task(queue.mail_save(message()))
+    await commits.hold()
+    large = [asyncio.create_task(queue.mail_save(message(bytes(10_000_000)))) for _ in range(4)]
+    small = [asyncio.create_task(queue.mail_save(message())) for _ in range(300)]
+    await asyncio.sleep(0)
+    commits.open.set()
+    await asyncio.gather(first, *large, *small)
+    assert len(commits.durable) == 1 + 2 + 2
+
+
+async def test_a_claim_waits_for_no_sync_and_what_became_of_it_does(
+    queue: SQLiteStorage, commits: Commits, clock: Clock
+) -> None:
+    await saved(queue)
+    commits.durable.clear()
+    (claimed,) = await queue.claim(clock.now, LEASE, 10)
+    await queue.renew([claimed], clock.now + LEASE)
+    assert commits.durable == [False, False]
+    await queue.settle([done(claimed)])
+    assert commits.durable == [False, False, True]
+
+
+async def test_one_that_cannot_be_saved_fails_none_of_its_batch(
+    queue: SQLiteStorage, commits: Commits
+) -> None:
+    commits.open.clear()
+    first = asyncio.create_task(queue.mail_save(message()))
+    await commits.hold()
+    unwritable = MailTx("a@b.org", ["joe@example.org"], b"x", retry=1 << 70)
+    batch = [message(name="1"), unwritable, message(name="2")]
+    saves = [asyncio.create_task(queue.mail_save(mail)) for mail in batch]
+    missing = asyncio.create_task(queue.mail_delete("none"))
+    await asyncio.sleep(0)
+    commits.open.set()
+    results = await asyncio.gather(first, *saves, missing, return_exceptions=True)
+    assert [type(result) for result in results] == [
+        type(None),
+        type(None),
+        OverflowError,
+        type(None),
+        MailNotFound,
+    ]
+    assert {"1", "2"} < {mail.id for mail in await queue.mail_load_all()}
+    assert (await queue.audit()).faults == []
+
+
+async def test_a_save_cancelled_before_it_begins_is_not_done_and_one_in_the_middle_is_finished(
+    queue: SQLiteStorage, commits: Commits
+) -> None:
+    commits.open.clear()
+    begun = asyncio.create_task(queue.mail_save(mail := message(name="1")))
+    await commits.hold()
+    waiting = asyncio.create_task(queue.mail_save(message(name="2")))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    begun.cancel()
+    await asyncio.gather(begun, waiting, return_exceptions=True)
+    mail.reset()  # what the caller does with its message then does not tear it
+    commits.open.set()
+    assert await queue.mail_load_all() == [message(name="1")]
+
+
+async def test_the_loop_runs_while_the_disk_is_slow(queue: SQLiteStorage, commits: Commits) -> None:
+    commits.open.clear()
+    save = asyncio.create_task(queue.mail_save(message()))
+    await commits.hold()  # the loop waits for this, so it runs; the save cannot be done
+    assert not save.done()
+    commits.open.set()
+    await save
+
+
+async def test_the_content_is_kept_once_however_many_recipients(queue: SQLiteStorage, tmp_path: Path) -> None:
+    await saved(queue, *[f"u{number}@example.org" for number in range(500)], content=bytes(1_000_000))
+    await queue.close()
+    assert (tmp_path / "queue.db").stat().st_size < 1_500_000
+
+
+# Room
+
+
+async def test_h92_under_the_reserve_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = SimpleNamespace(free=100_000)
+    monkeypatch.setattr("smtpx.storage.spool.shutil.disk_usage", lambda _: usage)
+    async with SQLiteStorage(tmp_path / "queue.db", reserve=90_000) as queue:
+        assert queue.has_room(10_000)
+        assert not queue.has_room(10_001)
+        with pytest.raises(StorageFull) as caught:
+            await queue.mail_save(message(b"x" * 10_001))
+        assert (caught.value.code, caught.value.enhanced) == (452, "4.3.1")
+        assert await queue.mail_load_all() == []
+        await queue.mail_save(message(b"x" * 100))
+
+
+async def test_h92_those_of_a_batch_for_which_there_is_room_are_saved(
+    queue: SQLiteStorage, commits: Commits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("smtpx.storage.spool.shutil.disk_usage", lambda _: SimpleNamespace(free=100_000))
+    commits.open.clear()
+    first = asyncio.create_task(queue.mail_save(message()))
+    await commits.hold()
+    saves = [asyncio.create_task(queue.mail_save(message(b"x" * size))) for size in (60_000, 60_000, 10_000)]
+    await asyncio.sleep(0)
+    commits.open.set()
+    results = await asyncio.gather(first, *saves, return_exceptions=True)
+    assert [type(result) for result in results] == [type(None), type(None), StorageFull, type(None)]
+
+
+async def test_pages_that_are_free_within_the_file_are_room(
+    queue: SQLiteStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await queue.mail_save(message(bytes(1_000_000), "1"))
+    await queue.mail_delete("1")
+    monkeypatch.setattr("smtpx.storage.spool.shutil.disk_usage", lambda _: SimpleNamespace(free=0))
+    await queue.mail_save(message(bytes(900_000)))
+    with pytest.raises(StorageFull):
+        await queue.mail_save(message(bytes(900_000)))
+
+
+# What is old
+
+
+async def test_the_ledger_forgets_a_message_so_long_after_its_end(
+    queue: SQLiteStorage, tmp_path: Path, clock: Clock
+) -> None:
+    waits, removed, bounced = [await saved(queue) for _ in range(3)]
+    await queue.mail_delete(removed.id)
+    await queue.mail_bounce(bounced.id)
+    with contextlib.closing(Database(tmp_path / "queue.db")) as db:
+        assert not purge(db, micros(clock.now))
+        assert len(await queue.deliveries()) == 3
+        assert not purge(db, micros(clock.now + timedelta(seconds=1)))
+    assert [each.mail_id for each in await queue.deliveries()] == [waits.id]
+    assert (await queue.audit()).faults == []
+
+
+async def test_what_is_old_goes_in_small_steps(queue: SQLiteStorage, tmp_path: Path, clock: Clock) -> None:
+    await asyncio.gather(*(saved(queue) for _ in range(120)))
+    await queue.change(State.REMOVED, None)
+    with contextlib.closing(Database(tmp_path / "queue.db")) as db:
+        steps = [purge(db, micros(clock.now) + 1) for _ in range(4)]
+    assert steps == [True, True, False, False]
+    assert await queue.deliveries() == []
+
+
+async def test_it_looks_for_what_is_old_when_it_has_opened_and_nobody_waits(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: queues.SimpleQueue[int] = queues.SimpleQueue()
+    monkeypatch.setattr(sqlite_writer, "purge", lambda _, before: looked.put(before))
+    async with SQLiteStorage(tmp_path / "queue.db", keep=timedelta(days=7), clock=clock):
+        before = await asyncio.to_thread(looked.get, timeout=30)
+    assert before == micros(clock.now - timedelta(days=7))
+
+
+async def test_the_file_shrinks_when_much_of_it_is_free(
+    queue: SQLiteStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_rest, "_SPARE", 1_000_000)
+    path = tmp_path / "queue.db"
+    gone = [await saved(queue, content=bytes(2_000_000)) for _ in range(5)]
+    kept = await saved(queue)
+    await queue.close()
+    assert path.stat().st_size > 8_000_000
+    await queue.open()
+    await queue.change(State.REMOVED, [mail.id for mail in gone])
+    await queue.close()
+    with contextlib.closing(Database(path)) as db:
+        while sqlite_rest.shrink(db):
+            pass
+    assert path.stat().st_size < 2_000_000
+    await queue.open()
+    assert [mail.id for mail in await queue.mail_load_all()] == [kept.id]
+    assert (await queue.audit()).faults == []
+
+
+# Its life
+
+
+async def test_a_closed_queue_is_not_used_by_accident(tmp_path: Path) -> None:
+    queue = SQLiteStorage(tmp_path / "queue.db")
+    async with queue:
+        pass
+    for attempt in (queue.mail_save(message()), queue.mail_load("1"), queue.mail_load_all(), queue.audit()):
+        with pytest.raises(StorageError, match="closed"):
+            await attempt
+    await queue.close()
+    async with queue:
+        assert await queue.mail_load_all() == []
+
+
+def test_several_event_loops_may_use_one_queue(tmp_path: Path) -> None:
+    queue = SQLiteStorage(tmp_path / "queue.db", reserve=0)
+    asyncio.run(queue.mail_save(message(name="1")))
+    asyncio.run(queue.mail_save(message(name="2")))
+    assert [mail.id for mail in asyncio.run(queue.mail_load_all())] == ["1", "2"]
+    asyncio.run(queue.close())
+
+
+async def test_files_are_for_their_owner_only_and_none_is_left_but_the_queue(
+    tmp_path: Path, clock: Clock
+) -> None:
+    async with SQLiteStorage(tmp_path / "queue.db", reserve=0, clock=clock) as queue:
+        await saved(queue)
+        await queue.claim(clock.now, LEASE, 1)
+        modes = modes_in(tmp_path)
+        assert len(modes) == 4  # the queue, its log, the log's index, and the socket
+        assert set(modes.values()) == {0o600}
+    assert list(modes_in(tmp_path)) == ["queue.db"]
+
+
+def modes_in(folder: Path) -> dict[str, int]:
+    return {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+
+
+async def test_a_message_without_a_recipient_is_refused(queue: SQLiteStorage) -> None:
+    with pytest.raises(StorageError, match="no recipient"):
+        await queue.mail_save(MailTx("a@b.org", []))
