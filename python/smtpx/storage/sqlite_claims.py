@@ -32,12 +32,15 @@ _REST = (
     f"SELECT {COLUMNS} FROM recipient JOIN message ON key = message"
     " WHERE message = ? AND destination = ? AND state = 'queued' AND next <= ? ORDER BY next, place"
 )
-_FIRST = "SELECT next FROM recipient WHERE destination = ? AND state = 'queued' ORDER BY next LIMIT 1"
+_DUE_NEXT = (
+    "UPDATE destination SET due = (SELECT next FROM recipient WHERE destination = name AND state = 'queued'"
+    " ORDER BY next LIMIT 1) WHERE name = ?"
+)
 _LEASE = (
     "UPDATE recipient SET next = ?, changed = ?, token = token + 1, owner = ?"
     " WHERE message = ? AND destination = ? AND place = ?"
 )
-_KEY, _RECIPIENTS = 12, 13  # columns
+_NEXT, _KEY, _RECIPIENTS = 6, 12, 13  # columns
 
 
 def delivery(row: Row) -> Delivery:
@@ -72,33 +75,52 @@ def claim(
         if name not in busy
     ]
     taken: list[Row] = []
-    after: dict[str, int] = {}
+    leased = 0
+    looks: dict[str, int] = {}
+
+    def lease() -> None:
+        nonlocal leased
+        db.executemany(_LEASE, [(until, now, owner, row[_KEY], row[3], row[1]) for row in taken[leased:]])
+        leased = len(taken)
+
     while first and len(taken) < limit:
         _, name = heapq.heappop(first)
+        if name in looks:
+            lease()  # else the same rows would be found again
+        # Two: one to take, and one that says when its turn comes again; more where several came in a row.
+        look = looks.get(name, 2) if first else limit
         # As long as nothing of another destination has waited longer.
-        rows = _take(db, name, min(now, first[0][0]) if first else now, now, limit - len(taken))
+        before = min(now, first[0][0]) if first else now
+        rows, following, ended = _take(db, name, before, now, limit - len(taken), look)
         taken += rows
-        db.executemany(_LEASE, [(until, now, owner, row[_KEY], name, row[1]) for row in rows])
-        ((after[name],),) = db.execute(_FIRST, (name,)).fetchall()
-        if rows and after[name] <= now:
-            heapq.heappush(first, (after[name], name))
-    db.executemany(
-        "UPDATE destination SET due = ? WHERE name = ?", [(due, name) for name, due in after.items()]
-    )
+        looks[name] = look if ended else 2 * look
+        if following is not None:
+            heapq.heappush(first, (following, name))
+    lease()
+    db.executemany(_DUE_NEXT, [(name,) for name in looks])
     return [delivery((*row[:6], until, row[7], now, *row[9:11], row[11] + 1)) for row in taken]
 
 
-def _take(db: Database, destination: str, before: int, now: int, limit: int) -> list[Row]:
-    """Return what is first due of a destination, a message's recipients together."""
+def _take(
+    db: Database, destination: str, before: int, now: int, limit: int, look: int
+) -> tuple[list[Row], int | None, bool]:
+    """Return what is first due of a destination, a message's recipients together.
+
+    And when its next is due, if it may be due too; and whether no more is due before ``before``.
+    """
     taken: dict[tuple[int, int], Row] = {}
-    for row in db.execute(_DUE, (destination, before, limit)).fetchall():
+    rows = db.execute(_DUE, (destination, now, look)).fetchall()
+    for row in rows:
+        if row[_NEXT] > before:
+            return list(taken.values()), row[_NEXT], True
         together = [row]
         if row[_RECIPIENTS] > 1 and (row[_KEY], row[1]) not in taken:
             together = db.execute(_REST, (row[_KEY], destination, now)).fetchall()
         for each in together:
             if len(taken) < limit:
                 taken.setdefault((each[_KEY], each[1]), each)
-    return list(taken.values())
+    all_seen = len(rows) < look
+    return list(taken.values()), None if all_seen else rows[-1][_NEXT], all_seen
 
 
 _ITS_ROW = (

@@ -26,7 +26,7 @@ _log = logging.getLogger("smtpx.storage")
 _PAGE = 4096
 _PATIENCE = 10.0  # seconds that another process may hold the file
 _CHECKED_WHOLE = 32 * 1024 * 1024  # octets: some tenths of a second
-_LONG = 8 * 1024 * 1024 // _PAGE  # pages in the log
+_LONG = 32 * 1024 * 1024 // _PAGE  # pages in the log
 _LOG_KEPT = 64 * 1024 * 1024  # octets: writing over a log that is there spares the file system's journal
 _CACHE = 16 * 1024  # KiB
 
@@ -129,7 +129,7 @@ class Database:
     @property
     def log_is_too_long(self) -> bool:
         """Whether it is time for a `checkpoint`, whoever waits."""
-        return self._pages > 4 * _LONG
+        return self._pages > 2 * _LONG
 
     def checkpoint(self) -> None:
         """Bring home what the log holds, as far as no reader still needs the old state."""
