@@ -270,14 +270,22 @@ class MemoryStorage:
         ]
         return sorted(found, key=lambda one: (one.received, one.mail_id, one.index))[:limit]
 
-    async def change(self, state: State, ids: Collection[str] | None, recipient: str | None = None) -> int:
+    async def change(
+        self,
+        state: State,
+        ids: Collection[str] | None,
+        recipient: str | None = None,
+        *,
+        of: Collection[State] = (State.QUEUED, State.HELD),
+    ) -> int:
         await self._asked("change")
         if state in (State.DELIVERED, State.BOUNCED):
             raise ValueError(f"nobody but the queue makes a recipient {state.value}")
         waiting = [
             record
             for record in self.disk.all()
-            if not record.state.final
+            if record.state in of
+            and not record.state.final
             and (ids is None or record.mail_id in ids)
             and (recipient is None or record.recipient == recipient)
         ]

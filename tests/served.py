@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
@@ -19,13 +18,10 @@ from typing import TYPE_CHECKING, Any
 from smtpx.accounts import AccountFile
 from smtpx.certificate import make_certificate
 from smtpx.environment import Account
-from smtpx.storage import LocalStorage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
-
-    from smtpx.mail import MailTx
 
 PATIENCE = 60.0  # seconds before a test is given up; none waits that long when all is well
 
@@ -165,6 +161,7 @@ def submit(port: int, certificate: Path, user: str, password: str, to: str, data
 CONFIG = """\
 hostname = "mail.example.org"
 spool = "spool"
+deliver = "maildir:{folder}/mail/{{domain}}/{{local}}"
 accounts = "accounts.toml"
 [tls]
 certificate = "certificate.pem"
@@ -181,6 +178,13 @@ port = 0
 [log]
 format = "json"
 """
+
+
+def letters(root: Path) -> list[bytes]:
+    """What is in the Maildirs below a folder, the oldest first."""
+    return [path.read_bytes() for path in sorted(root.glob("**/new/*"), key=lambda path: path.name)]
+
+
 JOE, SECRET = "joe@example.org", "correct horse"
 
 
@@ -192,10 +196,11 @@ class Site:
         self.config = folder / "smtpx.toml"
         self.certificate, self.key = folder / "certificate.pem", folder / "key.pem"
         self.accounts = AccountFile(folder / "accounts.toml")
-        self.config.write_text(CONFIG, encoding="utf-8")
+        self.config.write_text(CONFIG.format(folder=folder), encoding="utf-8")
         make_certificate(self.certificate, self.key)
         self.add("joe", SECRET)
-        (folder / "spool").mkdir()
+        for made in ("spool", "mail"):
+            (folder / made).mkdir()
         self.served: Served
         self.smtp = self.submissions = 0
 
@@ -236,9 +241,6 @@ class Site:
     def certificate_shown(self) -> str:
         return ssl.get_server_certificate(("127.0.0.1", self.submissions), timeout=PATIENCE)
 
-    def kept(self) -> list[MailTx]:
-        async def read() -> list[MailTx]:
-            async with LocalStorage(self.folder / "spool") as storage:
-                return await storage.mail_load_all()
-
-        return asyncio.run(read())
+    def letters(self) -> list[bytes]:
+        """What is in the Maildirs, the oldest first."""
+        return letters(self.folder / "mail")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import shlex
 import shutil
@@ -17,14 +16,12 @@ from typing import TYPE_CHECKING
 import aiosmtplib
 import pytest
 from smtpx.demo import subject_of
-from smtpx.storage import LocalStorage
 
-from tests.served import PATIENCE, Served, Stream, serve, submit
+from tests.served import PATIENCE, Served, Stream, letters, serve, submit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from smtpx.mail import MailTx
 
 if sys.platform == "win32":
     pytest.skip("a console process of Windows takes no signals", allow_module_level=True)
@@ -40,7 +37,8 @@ class Demo:
         self.smtp, self.submissions = (
             int(said[name].removeprefix("127.0.0.1:")) for name in ("smtp", "submissions")
         )
-        self.certificate, self.spool = Path(self.read("certificate")), Path(self.read("spool"))
+        self.certificate = Path(self.read("certificate"))
+        self.mailboxes = Path(self.read("mailboxes").removesuffix("/DOMAIN/NAME, Maildirs"))
 
     @property
     def out(self) -> Stream:
@@ -58,7 +56,7 @@ class Demo:
 
     def shown(self) -> dict[str, str]:
         """The next message that is shown."""
-        return {name: self.read(name) for name in ("message", "from", "to", "subject", "size")}
+        return {name: self.read(name) for name in ("message", "from", "to", "subject", "size", "in")}
 
 
 @pytest.fixture
@@ -67,15 +65,10 @@ def demo(tmp_path: Path) -> Iterator[Demo]:
         yield Demo(served)
 
 
-def kept(demo: Demo) -> list[MailTx]:
-    """What is in the spool, once the server has left it."""
-
-    async def load() -> list[MailTx]:
-        async with LocalStorage(demo.spool) as storage:
-            return await storage.mail_load_all()
-
+def kept(demo: Demo) -> list[bytes]:
+    """What is in the mailboxes, once the server has ended."""
     assert demo.served.stop() == 0
-    return asyncio.run(load())
+    return letters(demo.mailboxes)
 
 
 def smtp_client(demo: Demo) -> smtplib.SMTP:
@@ -90,11 +83,12 @@ def test_smtplib_on_the_smtp_port(demo: Demo) -> None:
         client.sendmail("ann@example.com", [demo.account], "Subject: hello\n\nhi\n")
     shown = demo.shown()
     assert (shown["from"], shown["to"], shown["subject"]) == ("ann@example.com", demo.account, "hello")
-    (mail,) = kept(demo)
-    assert mail.id == shown["message"]
-    assert shown["size"] == f"{len(mail.data)} octets"
-    assert mail.data.endswith(b"Subject: hello\r\n\r\nhi\r\n")
-    assert (mail.mail_from, mail.recipients) == ("ann@example.com", [demo.account])
+    (letter,) = kept(demo)
+    assert letter.startswith(b"Return-Path: <ann@example.com>\nDelivered-To: demo@localhost\n")
+    assert letter.endswith(b"Subject: hello\n\nhi\n")
+    (file,) = Path(shown["in"], "new").iterdir()
+    assert file.read_bytes() == letter
+    assert shown["message"] in file.name
 
 
 def test_smtplib_on_the_smtp_port_with_starttls(demo: Demo) -> None:
@@ -108,7 +102,7 @@ def test_smtplib_with_tls_and_login(demo: Demo) -> None:
     demo.log_in_and_send("Subject: hello\n\nhi\n")
     shown = demo.shown()
     assert (shown["from"], shown["to"], shown["subject"]) == (demo.account, demo.account, "hello")
-    assert [mail.id for mail in kept(demo)] == [shown["message"]]
+    assert len(kept(demo)) == 1
 
 
 async def test_aiosmtplib_with_tls_and_login(demo: Demo) -> None:
@@ -198,6 +192,12 @@ def test_postmaster_gets_mail_and_nobody_else(demo: Demo) -> None:
                 client.sendmail("ann@example.com", [stranger], "Subject: relayed\n\n")
 
 
+def test_mail_for_elsewhere_is_delivered_here_too(demo: Demo) -> None:
+    submit(demo.submissions, demo.certificate, demo.account, demo.password, "x@example.net", "Subject: x\n\n")
+    assert demo.shown()["in"] == str(demo.mailboxes / "example.net" / "x")
+    assert len(kept(demo)) == 1
+
+
 def test_a_wrong_password_is_refused(demo: Demo) -> None:
     with pytest.raises(smtplib.SMTPAuthenticationError):
         submit(demo.submissions, demo.certificate, demo.account, "wrong", demo.account, "")
@@ -234,14 +234,13 @@ def test_it_ends_with_status_0_and_without_a_word(demo: Demo, number: int) -> No
 
 
 def test_it_starts_a_second_time_in_the_same_folder_and_keeps_the_mail(tmp_path: Path) -> None:
-    ids = []
     for _ in range(2):
         with serve("--demo", "--port", 0, "--tls-port", 0, cwd=tmp_path) as served:
             demo = Demo(served)
             demo.log_in_and_send("Subject: x\n\n")
-            ids.append(demo.shown()["message"])
+            assert demo.shown()["subject"] == "x"
             assert served.stop() == 0
-    assert [mail.id for mail in kept(demo)] == ids
+    assert len(kept(demo)) == 2
 
 
 def test_a_second_one_at_the_same_time_is_refused_and_the_first_goes_on(demo: Demo, tmp_path: Path) -> None:

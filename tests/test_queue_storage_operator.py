@@ -64,6 +64,32 @@ async def test_a_retry_is_due_at_once_and_the_attempts_are_kept(storage: QueueSt
     assert claimed.attempts == 1
 
 
+@pytest.mark.parametrize("everything", [True, False])
+async def test_a_retry_of_what_is_queued_leaves_what_is_held(
+    storage: QueueStorage, clock: Clock, everything: bool
+) -> None:
+    held, later = await saved(storage), await saved(storage)
+    await storage.change(State.HELD, [held.id])
+    (claimed,) = await storage.claim(clock.now, LEASE, 10)
+    await storage.settle([again(claimed, clock.now + LEASE)])
+    ids = None if everything else [held.id, later.id]
+    assert await storage.change(State.QUEUED, ids, of=[State.QUEUED]) == 1
+    assert [each.mail_id for each in await storage.claim(clock.now, LEASE, 10)] == [later.id]
+
+
+@pytest.mark.parametrize("everything", [True, False])
+async def test_a_release_leaves_what_waits_for_its_next_attempt(
+    storage: QueueStorage, clock: Clock, everything: bool
+) -> None:
+    held, later = await saved(storage), await saved(storage)
+    await storage.change(State.HELD, [held.id])
+    (claimed,) = await storage.claim(clock.now, LEASE, 10)
+    await storage.settle([again(claimed, clock.now + LEASE)])
+    ids = None if everything else [held.id, later.id]
+    assert await storage.change(State.QUEUED, ids, of=[State.HELD]) == 1
+    assert [each.mail_id for each in await storage.claim(clock.now, LEASE, 10)] == [held.id]
+
+
 async def test_what_is_due_already_is_not_changed_by_a_retry(storage: QueueStorage) -> None:
     await saved(storage)
     assert await storage.change(State.QUEUED, None) == 0

@@ -9,17 +9,20 @@ import logging
 import signal
 import socket
 import sys
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from smtpx import logs, systemd
+from smtpx.delivery import Transport
 from smtpx.errors import ConfigurationError
 from smtpx.listener import PORTS, Listener, Service, bind
 from smtpx.local import LocalHandler
 from smtpx.networks import Networks
+from smtpx.queue import Queue
 from smtpx.server import Server
-from smtpx.site import live_environment
-from smtpx.storage import LocalStorage
+from smtpx.site import Ways, live_environment
+from smtpx.storage import SQLiteStorage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -28,20 +31,29 @@ if TYPE_CHECKING:
     from smtpx.config import Config
     from smtpx.mail import MailTx
     from smtpx.session import Session
+    from smtpx.storage import Storage
 
-__all__ = ["App", "run"]
+__all__ = ["App", "Way", "run"]
 
 _logger = logging.getLogger("smtpx.app")
 
 _RELOAD, _STOP = "reload", "stop"
+_LONGEST = 10 * 365 * 86400.0  # seconds; a message that is never given up has no date for it
 
 _Place: TypeAlias = tuple[Listener, list[socket.socket]]
+
+
+class Way(Transport, Protocol):
+    """A `Transport` that can be closed."""
+
+    async def close(self) -> None:
+        """Let what is under way finish, and close."""
 
 
 class _Handler(LocalHandler):
     """A LocalHandler whose accounts are those of the account file as it is when a session begins."""
 
-    def __init__(self, live: LiveEnvironment, storage: LocalStorage, saved: Callable[[MailTx], None]) -> None:
+    def __init__(self, live: LiveEnvironment, storage: Storage, saved: Callable[[MailTx], None]) -> None:
         super().__init__(live, storage, on_saved=saved)
         self.live = live
 
@@ -49,6 +61,7 @@ class _Handler(LocalHandler):
         self.environment = self.live = live
         self.hostname = live.primary_domain.name
         self.relay_networks = Networks(config.relay.networks)
+        self.lifetime = timedelta(seconds=min(config.queue.lifetime, _LONGEST))
 
     def check_connect(self, session: Session) -> None:  # noqa: ARG002 - whose session it is makes no difference
         self.live.refresh()
@@ -68,8 +81,10 @@ class App:
 
     _config: Config
     _handler: _Handler
+    _queue: Queue
     _server: Server
-    _storage: LocalStorage
+    _storage: SQLiteStorage
+    _way: Way
 
     def __init__(self, load: Callable[[], Config], *, log: Literal["text", "json"] | None = None) -> None:
         self._load = load
@@ -82,7 +97,16 @@ class App:
     # -- what a subclass may add
 
     def prepare(self) -> None:
-        """Run when the spool is ours, and before anything else is read."""
+        """Run before anything but the configuration is read."""
+
+    def way(self, config: Config, live: LiveEnvironment) -> Way:
+        """Return where mail goes.
+
+        Raises:
+            ConfigurationError: that cannot work.
+
+        """
+        return Ways(config, live)
 
     def started(self, listeners: Sequence[Listener]) -> None:
         """Run when the server listens."""
@@ -103,28 +127,48 @@ class App:
         config = self._load()
         self._set_up_log(config)
         self._given = [(Listener(service), [sock]) for service, sock in systemd.listening_sockets()]
-        self._storage = LocalStorage(config.spool, reserve=config.limits.disk_reserve)
+        self.prepare()
+        keep = timedelta(days=config.queue.keep_days)
+        self._storage = SQLiteStorage(config.database, reserve=config.limits.disk_reserve, keep=keep)
         async with self._storage:
             with _signals(self._asked):
                 await self._start(config)
                 try:
+                    self.started(self._server.listeners)
+                    systemd.notify("READY=1")
                     while await self._asked.get() == _RELOAD:
                         await self._reload()
                     _logger.info("stopping", extra={"event": "stop"})
                     systemd.notify("STOPPING=1")
                 finally:
                     _close(self._places)
-                    await asyncio.gather(self._server.stop(), *self._draining)
+                    await self._server.stop()
+                    await self._queue.stop()  # what was accepted to the last has had its chance
+                    await asyncio.gather(self._way.close(), *self._draining)
 
     async def _start(self, config: Config) -> None:
-        self.prepare()
         live = live_environment(config)
         self._handler = _Handler(live, self._storage, self.saved)
         self._handler.follow(live, config)
-        self._server = await self._start_server(config, live)
+        self._way = self.way(config, live)
+        self._queue = self._build_queue(config)
+        await self._queue.start()
+        try:
+            self._server = await self._start_server(config, live)
+        except BaseException:
+            await self._queue.stop()
+            await self._way.close()
+            raise
         self._config = config
-        self.started(self._server.listeners)
-        systemd.notify("READY=1")
+
+    def _build_queue(self, config: Config) -> Queue:
+        return Queue(
+            self._storage,
+            self._way,
+            schedule=config.queue.schedule(),
+            on_outcomes=self._handler.serve_bounce,
+            concurrency=config.queue.concurrency,
+        )
 
     async def _reload(self) -> None:
         systemd.notify_reloading()
@@ -143,18 +187,30 @@ class App:
         if config.spool != old.spool:
             raise ConfigurationError(f"the spool {old.spool} is in use until the end: restart to change it")
         live = live_environment(config)
+        way = self.way(config, live)
+        self._draining = [task for task in self._draining if not task.done()]
         if _frame(config) != _frame(old):
             # The old server lets its sessions finish. For a moment both listen on the same sockets, so that
             # no connection is refused in between.
-            self._draining = [task for task in self._draining if not task.done()]
-            old_server, self._server = self._server, await self._start_server(config, live)
+            try:
+                old_server, self._server = self._server, await self._start_server(config, live)
+            except BaseException:
+                await way.close()
+                raise
             await old_server.stop_listening()
             self._draining.append(asyncio.create_task(old_server.stop()))
         elif config.tls is not None:
             self._server.load_certificate(config.tls.certificate, config.tls.key)
         self._set_up_log(config)
         self._storage.reserve = config.limits.disk_reserve
+        self._storage.keep = timedelta(days=config.queue.keep_days)
         self._handler.follow(live, config)
+        self._draining.append(asyncio.create_task(self._way.close()))
+        self._way = self._queue.transport = way
+        if config.queue != old.queue:
+            old_queue, self._queue = self._queue, self._build_queue(config)
+            await self._queue.start()
+            self._draining.append(asyncio.create_task(old_queue.stop()))
         self._config = config
 
     async def _start_server(self, config: Config, live: LiveEnvironment) -> Server:

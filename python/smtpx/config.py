@@ -83,6 +83,11 @@ class Config:
     queue: QueueConfig = field(default_factory=QueueConfig)
     log: LogConfig = field(default_factory=LogConfig)
 
+    @property
+    def database(self) -> Path:
+        """The file of the queue."""
+        return self.spool / "queue.db"
+
 
 def load(path: Path, *, files: bool = True) -> Config:
     """Read and check a configuration file; with ``files`` also the files that it names.

@@ -16,17 +16,20 @@ from rich.console import Console
 from rich.text import Text
 
 from smtpx.accounts import AccountFile
-from smtpx.app import App, run
+from smtpx.app import App, Way, run
 from smtpx.certificate import make_certificate
 from smtpx.config import Config, LogConfig, TLSConfig
 from smtpx.environment import Account
 from smtpx.errors import ConfigurationError
 from smtpx.listener import Listener
 from smtpx.logs import printable
+from smtpx.maildir import MaildirTransport
+from smtpx.storage.spool import lock_directory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from smtpx.accounts import LiveEnvironment
     from smtpx.mail import MailTx
 
 __all__ = ["demo", "subject_of"]
@@ -54,8 +57,8 @@ swaks --server {host} --port {submissions} --tls-on-connect --auth PLAIN --auth-
 printf 'Subject: Hello\\r\\n\\r\\nfrom curl\\r\\n' | curl -sS --url smtps://{host}:{submissions} \
 --cacert {certificate} --user {account}:{password} --mail-from {account} --mail-rcpt {account} --upload-file -
 
-On the smtp port mail is taken for {account} and postmaster@{domain} only; who logs in may send to anybody,
-and the mail waits in the spool. Ctrl-C ends the server; the mail stays.
+On the smtp port mail is taken for {account} and postmaster@{domain} only; who logs in may send to anybody.
+All of it is delivered here: nothing leaves this machine. Ctrl-C ends the server; the mail stays.
 """
 
 
@@ -71,13 +74,15 @@ def demo(port: int, tls_port: int, log: Literal["text", "json"] | None) -> None:
     config = Config(
         hostname=_DOMAIN,
         spool=folder / "spool",
+        deliver=f"maildir:{folder}/mail/{{domain}}/{{local}}",
         accounts=folder / "accounts.toml",
         tls=TLSConfig(folder / "certificate.pem", folder / "key.pem"),
         listeners=(Listener("smtp", _HOST, port), Listener("submissions", _HOST, tls_port)),
         log=LogConfig(level="info" if log else "warning"),  # else the messages shown would drown
     )
     try:
-        config.spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for made in (config.spool, folder / "mail"):
+            made.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(
             f"{folder} cannot be made: {error.strerror}; change to a folder that you can write to"
@@ -86,6 +91,8 @@ def demo(port: int, tls_port: int, log: Literal["text", "json"] | None) -> None:
 
 
 class _Demo(App):
+    _maildirs: MaildirTransport
+
     def __init__(self, config: Config, log: Literal["text", "json"] | None) -> None:
         super().__init__(lambda: config, log=log)
         self._told = config
@@ -95,7 +102,8 @@ class _Demo(App):
         self._console = Console(soft_wrap=True, markup=False, emoji=False, highlight=False)
 
     def prepare(self) -> None:
-        """Make the certificate and the account, now that no other demo is using the folder."""
+        """Make the certificate and the account, when no other demo is using the folder."""
+        lock_directory(self._told.spool)  # until the process ends
         tls = self._told.tls
         assert tls is not None  # noqa: S101 - we made it
         make_certificate(tls.certificate, tls.key)
@@ -108,6 +116,11 @@ class _Demo(App):
         else:
             file.add(account)
 
+    def way(self, config: Config, live: LiveEnvironment) -> Way:  # noqa: ARG002 - all mail stays here
+        """Deliver all mail into Maildirs, wherever it is for."""
+        self._maildirs = MaildirTransport(config.deliver.removeprefix("maildir:"))
+        return self._maildirs
+
     def started(self, listeners: Sequence[Listener]) -> None:
         """Say where the server is, and how to send to it."""
         tls = self._told.tls
@@ -119,7 +132,7 @@ class _Demo(App):
             ("account", self._account),
             ("password", self._password),
             ("certificate", tls.certificate),
-            ("spool", self._told.spool),
+            ("mailboxes", f"{self._maildirs.template.root}/DOMAIN/NAME, Maildirs"),
         ]:
             self._show(name, value)
         self._console.print(
@@ -143,6 +156,8 @@ class _Demo(App):
         self._show("  to", ", ".join(mail.recipients))
         self._show("  subject", subject_of(mail.data))
         self._show("  size", f"{len(mail.data)} octets")
+        for recipient in mail.recipients:
+            self._show("  in", self._maildirs.template.folder(recipient))
 
     def _show(self, name: str, value: object) -> None:
         self._console.print(Text.assemble((f"{name}: ", "bold"), printable(str(value))))

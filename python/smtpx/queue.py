@@ -69,9 +69,12 @@ class Queue:
         async with smtpx.Queue(storage, transport, on_outcomes=handler.serve_bounce):
             ...
 
+    Attributes:
+        transport: takes the messages further; may be replaced by another at any time.
+
     Args:
         storage: where the messages wait.
-        transport: takes them further.
+        transport: as above.
         schedule: when they are tried again, and for how long; None: as RFC 5321 4.5.4.1 advises.
         on_outcomes: is told what the sender may have to know, before it is settled: PERMANENT, given up;
             TEMPORARY, it takes long (once); ACCEPTED, delivered, where NOTIFY asks for it (RFC 3461). May be
@@ -100,7 +103,7 @@ class Queue:
         if concurrency < 1:
             raise ConfigurationError("concurrency must be 1 or more")
         self._storage = storage
-        self._transport = transport
+        self.transport = transport
         self._schedule = schedule or Schedule()
         self._on_outcomes = on_outcomes
         self._concurrency = concurrency
@@ -122,7 +125,9 @@ class Queue:
         self._leaps = Leaps(self._clock)
         # A clock that was far ahead once must not stall what it postponed.
         await self._bring_forward()
-        self._lanes = Lanes(self._transport.concurrency, self._clock.monotonic)
+        self._lanes = Lanes(
+            lambda destination: self.transport.concurrency(destination), self._clock.monotonic
+        )
         self._claims = Claims(self._storage, self._clock, self._settled)
         self._attempts: dict[asyncio.Task[None], Group] = {}
         self._mails: dict[str, _Shared] = {}
@@ -349,7 +354,7 @@ class Queue:
         mail = await self._load(group)
         if mail is None:
             return None, {delivery.recipient: _UNREADABLE for delivery in group.deliveries}
-        results = await self._transport.deliver(mail, group.deliveries)
+        results = await self.transport.deliver(mail, group.deliveries)
         if results and all(map(_unreached, results.values())):
             self._lanes.unanswered(group.destination, next(iter(results.values())))
         else:

@@ -1,20 +1,28 @@
-"""What a configuration describes, made: domains, accounts and keys."""
+"""What a configuration describes, made: domains, accounts, keys, and the ways that mail goes."""
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
 from smtpx.accounts import AccountFile, LiveEnvironment
 from smtpx.domain_config import build_domains
+from smtpx.local_delivery import LocalTransport
+from smtpx.relay import Relay
+from smtpx.routing import RoutingTransport
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from smtpx.config import Config
+    from smtpx.delivery import Delivery
     from smtpx.environment import DKIMOptions, Environment
+    from smtpx.mail import MailTx
+    from smtpx.relay_config import RelayConfig
+    from smtpx.result import RecipientResult
 
-__all__ = ["build_environment", "live_environment", "read_keys"]
+__all__ = ["Ways", "build_environment", "live_environment", "read_keys"]
 
 
 def read_keys(config: Config) -> dict[str, DKIMOptions]:
@@ -52,3 +60,55 @@ def live_environment(config: Config) -> LiveEnvironment:
     """
     # The keys are read once: that one is unreadable later does not hold up a change of the accounts.
     return LiveEnvironment(config.accounts, partial(build_environment, config, read_keys(config)))
+
+
+class Ways:
+    """A `Transport` of all that a configuration says about where mail goes.
+
+    Raises:
+        ConfigurationError: a way cannot work, or a password cannot be read.
+
+    """
+
+    def __init__(self, config: Config, environment: Environment) -> None:
+        domains = {name: domain.deliver for name, domain in config.domains.items() if domain.deliver}
+        self._local = LocalTransport(environment, config.deliver, domains)
+        self._relay = _relay(config.hostname, config.relay)
+        self._both = RoutingTransport(
+            self._local, self._relay, lambda recipient: environment.domain_of(recipient) is not None
+        )
+        self._under_way = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def concurrency(self, destination: str) -> int:
+        """See `Transport.concurrency`."""
+        return self._both.concurrency(destination)
+
+    async def deliver(self, mail: MailTx, deliveries: Sequence[Delivery]) -> Mapping[str, RecipientResult]:
+        """See `Transport.deliver`."""
+        self._under_way += 1
+        self._idle.clear()
+        try:
+            return await self._both.deliver(mail, deliveries)
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
+
+    async def close(self) -> None:
+        """Let what is under way finish, and close."""
+        await self._idle.wait()
+        await self._local.close()
+        await self._relay.close()
+
+
+def _relay(hostname: str, config: RelayConfig) -> Relay:
+    return Relay(
+        hostname,
+        routes={domain: route.target() for domain, route in config.routes.items()},
+        smart_host=None if config.smart_host is None else config.smart_host.target(),
+        tls=config.tls,
+        concurrency=config.concurrency,
+        addresses=config.addresses,
+    )

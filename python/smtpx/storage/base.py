@@ -7,11 +7,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from smtpx.delivery import State
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime, timedelta
 
-    from smtpx.delivery import Delivery, State
+    from smtpx.delivery import Delivery
     from smtpx.mail import MailTx
 
 __all__ = ["Audit", "QueueStats", "QueueStorage", "Reserving", "Storage"]
@@ -190,13 +192,23 @@ class QueueStorage(Storage, Protocol):
         """Return records for an operator to see, oldest message first."""
         ...
 
-    async def change(self, state: State, ids: Collection[str] | None, recipient: str | None = None) -> int:
-        """Do as an operator says with what is queued or held of these messages (None: of all).
+    async def change(
+        self,
+        state: State,
+        ids: Collection[str] | None,
+        recipient: str | None = None,
+        *,
+        of: Collection[State] = (State.QUEUED, State.HELD),
+    ) -> int:
+        """Do as an operator says with what of these messages (None: of all) is in one of the states ``of``.
 
         QUEUED is due at once, whatever it was waiting for; HELD waits for the operator; REMOVED is final.
 
         Returns:
             how many recipients that changed.
+
+        Raises:
+            ValueError: DELIVERED and BOUNCED are nothing that an operator can say.
 
         """
         ...

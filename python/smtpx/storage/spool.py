@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from smtpx.mail import MailTx
 
-__all__ = ["ID", "NO_ROOM", "Spool", "check_directory", "free_space"]
+__all__ = ["ID", "NO_ROOM", "Spool", "check_directory", "free_space", "lock_directory"]
 
 _log = logging.getLogger("smtpx.storage")
 _POSIX = os.name == "posix"
@@ -61,9 +61,7 @@ class Spool:
         with contextlib.ExitStack() as undo:
             try:
                 check_directory(directory)
-                lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-                undo.callback(os.close, lock)
-                _lock(lock, directory)
+                undo.callback(os.close, lock_directory(directory))
                 for folder in (self._bounce, self._quarantine):
                     folder.mkdir(mode=0o700, exist_ok=True)
                 for leftover in directory.glob(".*.tmp"):
@@ -270,13 +268,22 @@ def check_directory(directory: Path, name: str = "spool directory") -> None:
         )
 
 
-def _lock(fd: int, directory: Path) -> None:
+def lock_directory(directory: Path) -> int:
+    """Return the descriptor that keeps the directory to ourselves until it is closed; Windows has no such.
+
+    Raises:
+        StorageLocked: another process has it.
+        OSError: the file of the lock cannot be made.
+
+    """
+    fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     if sys.platform == "win32":
-        return
+        return fd
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         owner = os.read(fd, 20).decode("ascii", "replace").strip() or "unknown"
+        os.close(fd)
         raise StorageLocked(
             errno.EAGAIN,
             f"the spool directory {directory} is in use by process {owner}: stop it, or name another one",
@@ -284,6 +291,7 @@ def _lock(fd: int, directory: Path) -> None:
     # Over what is there, and cut only then: on a full disk a block that was given back is another's.
     length = os.write(fd, f"{os.getpid()}\n".encode())
     os.ftruncate(fd, length)
+    return fd
 
 
 def _write_all(fd: int, octets: bytes) -> None:

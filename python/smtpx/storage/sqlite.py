@@ -75,11 +75,28 @@ class SQLiteStorage:
         clock: Callable[[], datetime] = _now,
     ) -> None:
         self.path = Path(path)
-        self.reserve = reserve
         self._clock = clock
         self._writer = Writer(self.path, reserve, keep, clock, FreeSpace(self.path.parent))
         self._loads = _reading(self.path)
         self._reports = _reading(self.path)
+
+    @property
+    def reserve(self) -> int:
+        """Octets of the disk that must stay free; may be changed at any time."""
+        return self._writer.reserve
+
+    @reserve.setter
+    def reserve(self, octets: int) -> None:
+        self._writer.reserve = octets
+
+    @property
+    def keep(self) -> timedelta:
+        """How long the ledger knows of a message that is at its end; may be changed at any time."""
+        return self._writer.keep
+
+    @keep.setter
+    def keep(self, time: timedelta) -> None:
+        self._writer.keep = time
 
     async def open(self) -> None:
         """Open the file now.
@@ -115,7 +132,7 @@ class SQLiteStorage:
             StorageError: the directory is missing.
 
         """
-        return self._writer.room() - octets >= self.reserve
+        return self._writer.room() - octets >= self._writer.reserve
 
     async def mail_save(self, mail: MailTx) -> None:
         """See `Storage.mail_save` and `QueueStorage`; a message needs a recipient here."""
@@ -198,7 +215,14 @@ class SQLiteStorage:
             lambda reader: sqlite_operator.deliveries(reader, mail_id, states, destination, limit),
         )
 
-    async def change(self, state: State, ids: Collection[str] | None, recipient: str | None = None) -> int:
+    async def change(
+        self,
+        state: State,
+        ids: Collection[str] | None,
+        recipient: str | None = None,
+        *,
+        of: Collection[State] = (State.QUEUED, State.HELD),
+    ) -> int:
         """See `QueueStorage.change`; in steps, as `bring_forward`.
 
         Raises:
@@ -213,13 +237,17 @@ class SQLiteStorage:
             for start in range(0, len(names), _IDS):
                 some = names[start : start + _IDS]
                 count += await self._writer.do(
-                    lambda db, some=some: sqlite_operator.change_messages(db, some, state, recipient, now)  # type: ignore[misc]
+                    lambda db, some=some: sqlite_operator.change_messages(  # type: ignore[misc]
+                        db, some, state, recipient, now, of
+                    )
                 )
             return count
-        count = await self._in_steps(
-            lambda db, name, most: sqlite_operator.change_queued(db, name, state, recipient, now, most)
-        )
-        if state is State.HELD:
+        count = 0
+        if State.QUEUED in of:
+            count = await self._in_steps(
+                lambda db, name, most: sqlite_operator.change_queued(db, name, state, recipient, now, most)
+            )
+        if state is State.HELD or State.HELD not in of:
             return count
         while done := await self._writer.do(
             lambda db: sqlite_operator.change_held(db, state, recipient, now)

@@ -87,9 +87,17 @@ def change_held(db: Database, state: State, address: str | None, now: int) -> in
     )
 
 
-def change_messages(db: Database, ids: Collection[str], state: State, address: str | None, now: int) -> int:
+def change_messages(
+    db: Database,
+    ids: Collection[str],
+    state: State,
+    address: str | None,
+    now: int,
+    of: Collection[State],
+) -> int:
     """Do as an operator says with what is queued or held of these messages."""
-    where = f"message = (SELECT key FROM message WHERE id = :id) AND state IN ('queued', 'held') {_OF}"
+    states = ", ".join(f"'{each.value}'" for each in of if not each.final)
+    where = f"message = (SELECT key FROM message WHERE id = :id) AND state IN ({states}) {_OF}"
     if state is State.QUEUED:
         where += f" AND (state = 'held' OR next > :now AND {_WAITS})"
     if state is State.HELD:

@@ -69,8 +69,8 @@ class Writer:
         self, path: Path, reserve: int, keep: timedelta, clock: Callable[[], datetime], free: FreeSpace
     ) -> None:
         self._path = path
-        self._reserve = reserve
-        self._keep = keep
+        self.reserve = reserve
+        self.keep = keep
         self._clock = clock
         self._free = free
         self._spare = 0
@@ -171,12 +171,12 @@ class Writer:
 
     def _with_room(self, db: Database, jobs: Sequence[Job[Database]]) -> list[Job[Database]]:
         self._spare = db.free()
-        room = self._free.now() + self._spare - self._reserve
+        room = self._free.now() + self._spare - self.reserve
         some = []
         for job in jobs:
             if job.octets > room:
                 job.fail(
-                    StorageFull(f"less than {self._reserve} octets would be left free beside {self._path}")
+                    StorageFull(f"less than {self.reserve} octets would be left free beside {self._path}")
                 )
             else:
                 some.append(job)
@@ -231,7 +231,7 @@ class Writer:
                 return True
             if monotonic() - self._rested < _PAUSE:
                 return False
-            if purge(db, self._micros() - self._keep // _MICROSECOND) or shrink(db):
+            if purge(db, self._micros() - self.keep // _MICROSECOND) or shrink(db):
                 return True
         except sqlite3.Error as error:
             _log.error("%s", failure(error, self._path, "what is old is not removed"))
