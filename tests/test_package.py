@@ -318,6 +318,7 @@ LAYERS = [
     "smtpx.told",
     "smtpx.account_commands",
     "smtpx.dkim_commands",
+    "smtpx.queue_commands",
     "smtpx.cli",
     "smtpx.__main__",
 ]

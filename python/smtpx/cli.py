@@ -17,6 +17,7 @@ from smtpx.demo import demo
 from smtpx.dkim_commands import dkim
 from smtpx.domain_config import check_members
 from smtpx.errors import ConfigurationError
+from smtpx.queue_commands import queue
 from smtpx.site import build_environment, read_keys
 from smtpx.told import told
 
@@ -38,6 +39,7 @@ app = typer.Typer(
 )
 app.add_typer(account, name="account")
 app.add_typer(dkim, name="dkim")
+app.add_typer(queue, name="queue")
 
 
 def _version(asked: bool) -> None:
