@@ -46,7 +46,7 @@ class Disk:
     bounced: dict[str, MailTx] = field(default_factory=dict)
     records: dict[str, list[Delivery]] = field(default_factory=dict)
     leases: dict[Key, MemoryStorage] = field(default_factory=dict)
-    watchers: list[Callable[[], None]] = field(default_factory=list)
+    watchers: list[tuple[asyncio.AbstractEventLoop, Callable[[], None]]] = field(default_factory=list)
     due: dict[str, list[tuple[datetime, str, int]]] = field(default_factory=lambda: defaultdict(list))
     """A heap a destination; an entry that is not as its record is says nothing."""
 
@@ -84,8 +84,11 @@ class Disk:
 
     def tell(self) -> None:
         """Call who watches."""
-        for changed in self.watchers:
-            asyncio.get_running_loop().call_soon(changed)
+        for loop, changed in self.watchers:
+            if loop is asyncio.get_running_loop():
+                loop.call_soon(changed)
+            else:
+                loop.call_soon_threadsafe(changed)
 
 
 _disks: dict[Path, Disk] = {}
@@ -135,7 +138,7 @@ class MemoryStorage:
             disk.leases.pop((kept.id, index), None)
         disk.bounced.pop(kept.id, None)
         disk.mails[kept.id] = kept
-        disk.saved[kept.id] = kept.postpone or now
+        disk.saved[kept.id] = kept.postpone or min(kept.received or now, now)
         disk.records[kept.id] = [
             Delivery(
                 mail_id=kept.id,
@@ -197,20 +200,23 @@ class MemoryStorage:
         claimed: list[Delivery] = []
         while heads and len(claimed) < limit and heads[0][0] <= now:
             _, mail_id, destination = heapq.heappop(heads)
-            # The rest of a message follows its first recipient.
-            while (first := disk.first(destination)) is not None and len(claimed) < limit:
-                if first.mail_id != mail_id or first.next_attempt > now:
-                    break
-                claimed.append(self._claimed(first, now + lease))
-            if first is not None:
+            together = [
+                record
+                for record in disk.records[mail_id]
+                if (record.destination, record.state) == (destination, State.QUEUED)
+                and record.next_attempt <= now
+            ]
+            claimed += [self._claimed(record, now, lease) for record in together[: limit - len(claimed)]]
+            if (first := disk.first(destination)) is not None:
                 heapq.heappush(heads, (first.next_attempt, first.mail_id, destination))
         return claimed
 
     async def renew(self, claimed: Sequence[Delivery], until: datetime) -> None:
         await self._asked("renew")
         for given in claimed:
-            record = self._record((given.mail_id, given.index))
-            if record is not None and record.token == given.token and not record.state.final:
+            key = given.mail_id, given.index
+            record = self._record(key)
+            if record is not None and record.token == given.token and key in self.disk.leases:
                 self.disk.put(replace(record, next_attempt=until))
 
     async def settle(self, settled: Sequence[Delivery]) -> list[Delivery]:
@@ -225,7 +231,8 @@ class MemoryStorage:
                 continue
             self.disk.leases.pop(key, None)
             held = record.state is State.HELD and not given.state.final
-            self.disk.put(replace(given, state=State.HELD) if held else given)
+            state = State.HELD if held else given.state
+            self.disk.put(replace(given, state=state, changed=self.disk.now()))
             self.disk.finish(given.mail_id)
             freed = freed or (given.state is State.QUEUED and given.next_attempt <= self.disk.now())
         if freed:
@@ -249,8 +256,14 @@ class MemoryStorage:
         return len(late)
 
     def watch(self, changed: Callable[[], None]) -> Callable[[], None]:
-        self.disk.watchers.append(changed)
-        return lambda: self.disk.watchers.remove(changed)
+        watchers, watcher = self.disk.watchers, (asyncio.get_running_loop(), changed)
+        watchers.append(watcher)
+
+        def end() -> None:
+            if watcher in watchers:
+                watchers.remove(watcher)
+
+        return end
 
     async def deliveries(
         self,
@@ -280,7 +293,7 @@ class MemoryStorage:
     ) -> int:
         await self._asked("change")
         if state in (State.DELIVERED, State.BOUNCED):
-            raise ValueError(f"nobody but the queue makes a recipient {state.value}")
+            raise ValueError(f"{state.value} cannot be ordered: it is what an attempt comes to")
         waiting = [
             record
             for record in self.disk.all()
@@ -291,14 +304,17 @@ class MemoryStorage:
         ]
         if state is State.REMOVED:
             return self._end(waiting, state)
-        count = 0
+        count, now = 0, self.disk.now()
         for record in waiting:
             # An attempt under way goes on: its end is when the next one may be.
-            claimed = (record.mail_id, record.index) in self.disk.leases
-            if record.state is state and (state is State.HELD or claimed):
+            key = record.mail_id, record.index
+            under_way = key in self.disk.leases and record.next_attempt > now
+            if record.state is state and (state is State.HELD or under_way or record.next_attempt <= now):
                 continue
-            due = record.next_attempt if claimed or state is State.HELD else self.disk.now()
-            self.disk.put(replace(record, state=state, next_attempt=due, changed=self.disk.now()))
+            due = record.next_attempt if under_way or state is State.HELD else now
+            self.disk.put(replace(record, state=state, next_attempt=due, changed=now))
+            if not under_way:
+                self.disk.leases.pop(key, None)
             count += 1
         if state is State.QUEUED and count:
             self.disk.tell()
@@ -352,8 +368,8 @@ class MemoryStorage:
         except KeyError:
             raise MailNotFound(f"there is no message {id!r}") from None
 
-    def _claimed(self, record: Delivery, until: datetime) -> Delivery:
-        claimed = replace(record, next_attempt=until, token=record.token + 1)
+    def _claimed(self, record: Delivery, now: datetime, lease: timedelta) -> Delivery:
+        claimed = replace(record, next_attempt=now + lease, changed=now, token=record.token + 1)
         self.disk.leases[record.mail_id, record.index] = self
         self.disk.put(claimed)
         return claimed
