@@ -122,9 +122,9 @@ def free_port() -> int:
 
 
 def wait_for(port: int) -> None:
-    """Wait until a server greets on the port."""
+    """Wait until a server greets on the port; one that starts may refuse, or reset, at first."""
     for _ in range(200):
-        with contextlib.suppress(ConnectionRefusedError), socket.create_connection((HOST, port), 1) as probe:
+        with contextlib.suppress(ConnectionError), socket.create_connection((HOST, port), 1) as probe:
             probe.recv(512)
             return
         process.pause(0.02)
