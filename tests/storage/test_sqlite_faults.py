@@ -57,7 +57,8 @@ FAULTS = [
         ("pwrite64,write", "EDQUOT"),
         ("pwrite64,write", "EINTR"),
     )
-    for when in ("3", "7", "7+", "20+9")
+    # Once, for good, and now and then; but what is interrupted for good is tried for good.
+    for when in ("3", "7+3" if error == "EINTR" else "7+", "20+9")
 ]
 OPENING = [
     f"openat:error={error}:when={when}" for error in ("EMFILE", "EIO", "EACCES") for when in ("1", "2", "4")
