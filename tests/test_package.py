@@ -78,6 +78,7 @@ ADDED_TYPES = [
     "Pool",
     "Queue",
     "QueueStorage",
+    "SQLiteStorage",
     "Schedule",
     "ServerEngine",
     "SyncClient",

@@ -134,11 +134,13 @@ class QueueStorage(Storage, Protocol):
     """A storage that a queue can run on: it keeps a `Delivery` for each recipient of each message.
 
     `mail_save` queues the message for every recipient, due at ``mail.postpone`` or at once, with
-    ``mail.retry`` failed attempts; the content is kept once. `mail_load` gives the message with all its
-    recipients, whatever has become of them; ``postpone`` and ``retry`` are those of the recipient that is due
-    first. Once every recipient is final the content goes, unless one is BOUNCED: then it is kept among the
-    bounced. The records stay for as long as the ledger is kept, and are then removed with what is left of the
-    message. `mail_delete` makes what is queued or held REMOVED, `mail_bounce` BOUNCED.
+    ``mail.retry`` failed attempts; the content is kept once. A message without a recipient is refused with a
+    StorageError; one that is saved again begins anew, and nothing is written of what was claimed of it
+    before. `mail_load` gives the message with all its recipients, whatever has become of them, as long as one
+    is queued or held; ``postpone`` and ``retry`` are those of the recipient that is due first. Once every
+    recipient is final the content goes, unless one is BOUNCED: then it is kept among the bounced. The records
+    stay for as long as the ledger is kept, and are then removed with what is left of the message.
+    `mail_delete` makes what is queued or held REMOVED, `mail_bounce` BOUNCED.
 
     Several processes may use one storage at the same time. Each has its leases: what it has claimed nobody
     else is given, until it is settled, the lease ends, or the process does.
@@ -162,7 +164,8 @@ class QueueStorage(Storage, Protocol):
         """Write what became of claimed recipients, all in one commit, and return those that were not written.
 
         Not written is one whose lease was lost and claimed anew, or that an operator made final meanwhile. An
-        operator's hold of a recipient that was under way is kept, unless the attempt made it final.
+        operator's hold of a recipient that was under way is kept, unless the attempt made it final. The
+        storage sets ``changed``.
         """
         ...
 
@@ -171,7 +174,10 @@ class QueueStorage(Storage, Protocol):
         ...
 
     async def bring_forward(self, latest: datetime) -> int:
-        """Set every attempt that is due later than ``latest`` to it, and return how many there were."""
+        """Set every attempt that is due later than ``latest`` to it, and return how many there were.
+
+        The ends of leases too: one that a clock gone wrong has given would bind for as long as it was wrong.
+        """
         ...
 
     def watch(self, changed: Callable[[], None]) -> Callable[[], None]:
@@ -202,7 +208,8 @@ class QueueStorage(Storage, Protocol):
     ) -> int:
         """Do as an operator says with what of these messages (None: of all) is in one of the states ``of``.
 
-        QUEUED is due at once, whatever it was waiting for; HELD waits for the operator; REMOVED is final.
+        QUEUED is due at once, whatever it was waiting for, but an attempt that is under way is left to
+        itself; HELD waits for the operator; REMOVED is final.
 
         Returns:
             how many recipients that changed.
