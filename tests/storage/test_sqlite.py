@@ -306,6 +306,29 @@ def test_several_event_loops_may_use_one_queue(tmp_path: Path) -> None:
     asyncio.run(queue.close())
 
 
+async def test_who_watched_before_it_was_closed_is_woken_after_it_is_open_again(
+    queue: SQLiteStorage, tmp_path: Path
+) -> None:
+    woken = asyncio.Event()
+    queue.watch(woken.set)
+    await queue.close()
+    await queue.open()
+    async with SQLiteStorage(tmp_path / "queue.db", reserve=0) as other, asyncio.timeout(30):
+        await saved(other)
+        await woken.wait()
+
+
+async def test_a_clock_that_fails_fails_what_asks_it_and_nothing_else(
+    queue: SQLiteStorage, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mail = await saved(queue)
+    with monkeypatch.context() as patch:
+        patch.setattr(queue, "_clock", lambda: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            await queue.mail_delete(mail.id)
+    assert [each.id for each in await queue.mail_load_all()] == [mail.id]
+
+
 async def test_files_are_for_their_owner_only_and_none_is_left_but_the_queue(
     tmp_path: Path, clock: Clock
 ) -> None:

@@ -144,6 +144,9 @@ class Writer:
             # Which of the log's pages a failed sync has left on the disk nobody knows (HOSTILE 91).
             self._close()
             _fail(jobs, failure(error, self._path, "it was not committed"))
+        except Exception as error:  # a clock's, say; the thread must live
+            self._close()
+            _fail(jobs, error)
         else:
             if db.stirred:
                 self._stir(db)
@@ -188,6 +191,8 @@ class Writer:
             db = Database(self._path)
             try:
                 self._bury(db, [name for name in _owners(db) if not Wake.call(self._path, name)])
+                if self._watchers:
+                    self.owner(db)  # they watched before it was closed
             except BaseException:
                 db.close()
                 raise
@@ -283,7 +288,7 @@ def _owners(db: Database) -> list[str]:
     return [name for (name,) in db.execute("SELECT name FROM owner").fetchall()]
 
 
-def _fail(jobs: Sequence[Job[Database]], error: StorageError) -> None:
+def _fail(jobs: Sequence[Job[Database]], error: Exception) -> None:
     for job in jobs:
         if job.error is None:
             job.fail(error)
