@@ -359,21 +359,6 @@ async def test_what_waits_of_a_message_that_is_taken_out_is_final_and_the_rest_a
     assert (await storage.audit()).faults == []
 
 
-async def test_the_records_are_there_when_it_is_opened_again(
-    kind: Kind, clock: Clock, tmp_path: Path
-) -> None:
-    if not kind.shared:
-        pytest.skip("it keeps nothing")
-    async with kind.opened(tmp_path, clock) as storage:
-        mail = await saved(storage, "joe@example.org", "ann@example.net")
-        first, second = await storage.claim(clock.now, LEASE, 10)
-        await storage.settle([done(first), again(second, clock.now + MINUTE)])
-        before = await storage.deliveries()
-    async with kind.opened(tmp_path, clock) as storage:
-        assert await storage.deliveries() == before
-        assert (await storage.mail_load(mail.id)).data == mail.data
-
-
 async def test_a_cancelled_settle_is_whole_or_not_there(storage: QueueStorage, clock: Clock) -> None:
     await saved(storage, *[f"u{number}@example.org" for number in range(20)])
     claimed = await storage.claim(clock.now, LEASE, 100)

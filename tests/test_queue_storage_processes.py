@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from smtpx import QueueStorage, State
 
-from tests.queue_storages import LEASE, Clock, Kind, done, each_shared, saved, states
+from tests.queue_storages import LEASE, MINUTE, Clock, Kind, again, done, each_shared, saved, states
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -110,6 +110,19 @@ async def process(kind: Kind, storage: QueueStorage, tmp_path: Path) -> AsyncIte
     )
     yield process
     await process.kill()
+
+
+async def test_the_records_are_there_when_it_is_opened_again(
+    kind: Kind, clock: Clock, tmp_path: Path
+) -> None:
+    async with kind.opened(tmp_path, clock) as storage:
+        mail = await saved(storage, "joe@example.org", "ann@example.net")
+        first, second = await storage.claim(clock.now, LEASE, 10)
+        await storage.settle([done(first), again(second, clock.now + MINUTE)])
+        before = await storage.deliveries()
+    async with kind.opened(tmp_path, clock) as storage:
+        assert await storage.deliveries() == before
+        assert (await storage.mail_load(mail.id)).data == mail.data
 
 
 async def test_h97_two_that_claim_at_the_same_time_never_claim_the_same(
