@@ -26,7 +26,7 @@ _log = logging.getLogger("smtpx.storage")
 _PAGE = 4096
 _PATIENCE = 10.0  # seconds that another process may hold the file
 _CHECKED_WHOLE = 32 * 1024 * 1024  # octets: some tenths of a second
-_LONG = 32 * 1024 * 1024 // _PAGE  # pages in the log
+_LONG = 48 * 1024 * 1024 // _PAGE  # pages in the log; twice as many are less than the usual reserve
 _LOG_KEPT = 64 * 1024 * 1024  # octets: writing over a log that is there spares the file system's journal
 _CACHE = 16 * 1024  # KiB
 
@@ -99,8 +99,8 @@ class Database:
         """Commit; durable when it returns, where that was asked for. ``octets`` of content were written."""
         self.execute("COMMIT")
         changes = self._connection.total_changes
-        # How long the log is SQLite does not tell; a row changed is a page or two, here and in an index.
-        self._pages += octets // _PAGE + 2 * (changes - self._changes) + 8
+        # How long the log is SQLite does not tell; less than if every row that changed had its own page.
+        self._pages += octets // _PAGE + (changes - self._changes) + 8
         self._changes = changes
 
     def rollback(self) -> None:
