@@ -16,6 +16,8 @@ import pytest
 from smtpx import Delivery, MailTx, QueueStorage, SQLiteStorage, State
 from smtpx.mail import new_id
 
+from tests.memory_storage import Disk, MemoryStorage
+
 MINUTE = timedelta(minutes=1)
 LEASE = 10 * MINUTE
 
@@ -49,6 +51,7 @@ QUEUE_STORAGES: dict[str, Kind] = {
     "sqlite": Kind(
         lambda folder, clock: SQLiteStorage(folder / "queue.db", reserve=0, clock=clock), shared=True
     ),
+    "memory": Kind(lambda folder, clock: MemoryStorage(Disk(now=clock)), shared=False),
 }
 
 each_storage = pytest.mark.parametrize("kind", QUEUE_STORAGES.values(), ids=list(QUEUE_STORAGES))
