@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TypeAlias, TypeVar
@@ -17,12 +17,13 @@ from rich.table import Table
 from smtpx import config
 from smtpx.delivery import State
 from smtpx.errors import ConfigurationError, MailNotFound
+from smtpx.folding import fold_domain
 from smtpx.logs import printable
 from smtpx.storage import SQLiteStorage, import_spool
 from smtpx.told import told
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from smtpx.delivery import Delivery
     from smtpx.storage.base import QueueStats
@@ -37,6 +38,8 @@ queue = typer.Typer(
 _T = TypeVar("_T")
 _WAITING: Final = (State.QUEUED, State.HELD)
 _HEADER_END: Final = b"\r\n\r\n"
+_GONE: Final = "its content is no longer here"
+_ANY_WIDTH: Final = 1 << 20  # characters
 
 ConfigOption: TypeAlias = Annotated[
     Path | None,
@@ -65,7 +68,8 @@ def _run(path: Path | None, work: Callable[[SQLiteStorage], Awaitable[_T]]) -> _
             raise ConfigurationError(
                 f"{settings.database}: there is no queue yet: smtpx serve makes it, or correct 'spool'"
             )
-        async with SQLiteStorage(settings.database, reserve=0) as storage:
+        keep = timedelta(days=settings.queue.keep_days)
+        async with SQLiteStorage(settings.database, reserve=0, keep=keep) as storage:
             return await work(storage)
 
     return asyncio.run(run())
@@ -84,10 +88,11 @@ def list_recipients(
 ) -> None:
     """Show recipients, the oldest message first."""
     wanted = _WAITING if states is None else tuple(State(state.value) for state in states)
+    domain = None if destination is None else fold_domain(destination)
     with told():
         found = _run(
             path,
-            lambda storage: storage.deliveries(states=wanted, destination=destination, limit=limit + 1),
+            lambda storage: storage.deliveries(states=wanted, destination=domain, limit=limit + 1),
         )
         _show(found[:limit], as_json=as_json)
     if len(found) > limit:
@@ -117,12 +122,14 @@ def show(
         mail, found = _run(path, find)
         if content:
             if mail is None:
-                raise ConfigurationError(f"{id}: it is no longer in the queue, and neither is its content")
+                raise ConfigurationError(f"{id}: {_GONE}: it went on, or was removed")
             sys.stdout.buffer.write(mail.data)
         elif as_json:
             _show(found, as_json=True)
         else:
-            if mail is not None:
+            if mail is None:
+                print(_GONE)
+            else:
                 print(printable(f"from: <{mail.mail_from}>"))
                 print(f"size: {len(mail.data)} octets")
                 header = mail.data.partition(_HEADER_END)[0].decode("utf-8", "replace")
@@ -166,7 +173,7 @@ def stats(as_json: JSONOption = False, path: ConfigOption = None) -> None:
         return
     for name, value in _fields(at_a_glance).items():
         if isinstance(value, dict):
-            value = ", ".join(f"{printable(key)} {number}" for key, number in value.items()) or "none"
+            value = _listing(value)
         print(f"{name}: {'none' if value is None else value}")
 
 
@@ -184,9 +191,8 @@ def verify(as_json: JSONOption = False, path: ConfigOption = None) -> None:
     else:
         for fault in audit.faults:
             print(printable(fault))
-        told_counts = ", ".join(f"{number} {state}" for state, number in counts.items())
-        verdict = f"{len(audit.faults)} faults" if audit.faults else "sound"
-        print(f"{verdict}: {audit.messages} messages; recipients: {told_counts}")
+        verdict = f"faults: {len(audit.faults)}" if audit.faults else "sound"
+        print(f"{verdict}; messages: {audit.messages}; recipients: {_listing(counts)}")
     if audit.faults:
         raise typer.Exit(1)
 
@@ -199,7 +205,7 @@ def import_directory(
     """Take over the messages that wait in a directory; run again after a crash, it goes on."""
     with told():
         number = _run(path, lambda storage: import_spool(directory, storage))
-    print(f"{number} messages taken over from {directory}")
+    print(f"messages taken over from {directory}: {number}")
 
 
 def _change(
@@ -217,7 +223,7 @@ def _change(
         number = _run(path, lambda storage: storage.change(state, ids, to, of=of))
         if not number:
             _nothing(of)
-    print(f"{number} recipients {'due at once' if state is State.QUEUED else state.value}")
+    print(f"recipients {'due at once' if state is State.QUEUED else state.value}: {number}")
 
 
 def _nothing(of: Sequence[State]) -> NoReturn:
@@ -238,7 +244,10 @@ def _show(found: Iterable[Delivery], *, as_json: bool) -> None:
         cells = each.mail_id, each.recipient, each.state.value, str(each.attempts), due, each.reply
         table.add_row(*map(printable, cells))
     # Nothing that came from outside is markup.
-    Console(markup=False, emoji=False, highlight=False).print(table)
+    console = Console(markup=False, emoji=False, highlight=False)
+    if not console.is_terminal:
+        console.width = _ANY_WIDTH  # whoever reads it with grep finds a record on one line
+    console.print(table)
 
 
 def _record(delivery: Delivery) -> dict[str, object]:
@@ -264,6 +273,10 @@ def _fields(stats: QueueStats) -> dict[str, Any]:
         "oldest": None if stats.oldest is None else stats.oldest.isoformat(),
         "destinations": dict(stats.destinations),
     }
+
+
+def _listing(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{printable(name)} {number}" for name, number in counts.items()) or "none"
 
 
 def _moment(moment: datetime) -> str:
