@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.conftest import Scripted
     from tests.scripted import Script
 
-__all__ = ["DEAD", "Hosts", "deliveries", "delivering", "mail", "outcome", "text", "to_one"]
+__all__ = ["DEAD", "Hosts", "deliveries", "delivering", "mail", "on_one_port", "outcome", "text", "to_one"]
 
 DEAD = "127.0.0.99"
 """Nobody listens there."""
@@ -67,7 +67,7 @@ async def to_one(relay: Relay, message: MailTx | None = None) -> tuple[Outcome, 
     return outcome(results["joe@example.org"])
 
 
-def _on_one_port(addresses: list[str]) -> list[socket.socket]:
+def on_one_port(addresses: list[str]) -> list[socket.socket]:
     while True:
         with contextlib.ExitStack() as bound:
             first = bound.enter_context(socket.create_server((addresses[0], 0)))
@@ -90,7 +90,7 @@ class Hosts:
         addresses = [
             DEAD if scripts is None else f"127.0.0.{number}" for number, scripts in enumerate(hosts, 1)
         ]
-        listeners = _on_one_port([address for address in addresses if address != DEAD])
+        listeners = on_one_port([address for address in addresses if address != DEAD])
         alive = [scripts for scripts in hosts if scripts is not None]
         self.servers = [
             scripted(*scripts, listener=listener) for scripts, listener in zip(alive, listeners, strict=True)

@@ -150,16 +150,18 @@ def _environment(more: Mapping[str, str]) -> dict[str, str]:
     return {**os.environ, "COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb", **more}
 
 
-def submit(port: int, certificate: Path, user: str, password: str, to: str, data: str) -> None:
+def submit(
+    port: int, certificate: Path, user: str, password: str, to: str, data: str, options: Sequence[str] = ()
+) -> None:
     """Send as a user does, in TLS that is verified; a refusal is an exception of smtplib's."""
     context = ssl.create_default_context(cafile=certificate)
     with smtplib.SMTP_SSL("127.0.0.1", port, context=context, timeout=PATIENCE) as client:
         client.login(user, password)
-        client.sendmail(user, [to], data)
+        client.sendmail(user, [to], data, rcpt_options=options)
 
 
 CONFIG = """\
-hostname = "mail.example.org"
+hostname = "mail.{domain}"
 spool = "spool"
 deliver = "maildir:{folder}/mail/{{domain}}/{{local}}"
 accounts = "accounts.toml"
@@ -174,7 +176,7 @@ port = 0
 service = "submissions"
 host = "127.0.0.1"
 port = 0
-[domains."example.org"]
+[domains."{domain}"]
 [log]
 format = "json"
 """
@@ -191,12 +193,13 @@ JOE, SECRET = "joe@example.org", "correct horse"
 class Site:
     """The files of a server, and the server once it runs."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, domain: str = "example.org") -> None:
         self.folder = folder
+        self.domain = domain
         self.config = folder / "smtpx.toml"
         self.certificate, self.key = folder / "certificate.pem", folder / "key.pem"
         self.accounts = AccountFile(folder / "accounts.toml")
-        self.config.write_text(CONFIG.format(folder=folder), encoding="utf-8")
+        self.config.write_text(CONFIG.format(folder=folder, domain=domain), encoding="utf-8")
         make_certificate(self.certificate, self.key)
         self.add("joe", SECRET)
         for made in ("spool", "mail"):
@@ -205,7 +208,7 @@ class Site:
         self.smtp = self.submissions = 0
 
     def add(self, local: str, password: str) -> None:
-        self.accounts.add(Account.create("", local, "example.org", password, rounds=4))
+        self.accounts.add(Account.create("", local, self.domain, password, rounds=4))
 
     def change(self, old: str, new: str) -> None:
         text = self.config.read_text(encoding="utf-8")
@@ -213,8 +216,9 @@ class Site:
         self.config.write_text(text.replace(old, new), encoding="utf-8")
 
     @contextlib.contextmanager
-    def running(self) -> Iterator[None]:
-        with serve(self.config) as self.served:
+    def running(self, **how: Any) -> Iterator[None]:
+        """Run it, see `serve`."""
+        with serve(self.config, **how) as self.served:
             self.smtp, self.submissions = self.ports()
             yield
 
@@ -235,7 +239,7 @@ class Site:
         return smtplib.SMTP("127.0.0.1", self.smtp, timeout=PATIENCE)
 
     def log_in(self, local: str = "joe", password: str = SECRET) -> None:
-        user = f"{local}@example.org"
+        user = f"{local}@{self.domain}"
         submit(self.submissions, self.certificate, user, password, user, "Subject: x\n\n")
 
     def certificate_shown(self) -> str:
