@@ -40,6 +40,8 @@ local_recipient_maps =
 alias_maps =
 mynetworks = 127.0.0.0/8
 default_transport = discard
+transport_maps = inline:{{ {{ example.net = smtp:[127.0.0.1]:{next_hop} }} }}
+smtp_tls_security_level = may
 
 # What arrives is what was sent.
 local_header_rewrite_clients =
@@ -97,12 +99,16 @@ class Delivered:
 
 
 class Postfix:
-    """A running postfix, with STARTTLS on all ports; submission and submissions ask for AUTH."""
+    """A running postfix, with STARTTLS on all ports; submission and submissions ask for AUTH.
+
+    Mail for example.net goes to the port ``next_hop``, where a test may have a server; other mail nowhere.
+    """
 
     def __init__(self, root: Path, certificate: Certificate) -> None:
         self.root = root
         self.certificate = certificate
         self.smtp, self.submission, self.submissions = free_port(), free_port(), free_port()
+        self.next_hop = free_port()
 
     def write(self, sasl: int) -> None:
         """Write the configuration and make the folders."""
@@ -114,6 +120,7 @@ class Postfix:
             gid=nobody.pw_gid,
             certificate=self.certificate,
             sasl=sasl,
+            next_hop=self.next_hop,
         )
         listeners = _LISTENERS.format(
             smtp=self.smtp, submission=self.submission, submissions=self.submissions
