@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from smtpx.config import load
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -65,6 +66,14 @@ def test_a_command_is_one_line_with_its_own_environment(name: str) -> None:
     assert command is not None
     assert command[1].count("\n") == 1
     assert command[1].startswith("python3 -m venv .venv && ")
+
+
+def test_the_configuration_of_the_readme_has_no_fault(tmp_path: Path) -> None:
+    written = re.search(r"^```toml\n(.*?)^```$", text_of(README), re.MULTILINE | re.DOTALL)
+    assert written is not None
+    file = tmp_path / "smtpx.toml"
+    file.write_text(written[1], encoding="utf-8")
+    assert list(load(file, files=False).domains) == ["example.org"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
+import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,8 +16,7 @@ import pytest
 from tests.served import PATIENCE, Site, serve
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
 if sys.platform == "win32":
     pytest.skip("Windows has no systemd", allow_module_level=True)
@@ -95,3 +97,31 @@ def test_the_service_manager_is_told_ready_reloading_ready_stopping(
             assert manager.recv(100) == b"READY=1"
             assert stopped.served.stop() == 0
             assert manager.recv(100) == b"STOPPING=1"
+
+
+# The unit of the README
+
+README = Path(__file__).resolve().parent.parent / "README.md"
+ANALYZE = "systemd-analyze"
+
+
+@pytest.fixture
+def unit(needs_tool: Callable[[str], str], tmp_path: Path) -> Path:
+    """The README's unit, with a program that is here."""
+    needs_tool(ANALYZE)
+    found = re.search(r"^```ini\n(.*?)^```$", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    assert found is not None
+    path = tmp_path / "smtpx.service"
+    path.write_text(found[1].replace("/opt/smtpx/bin/smtpx", sys.executable), encoding="utf-8")
+    return path
+
+
+def test_systemd_finds_no_fault_with_the_unit(unit: Path) -> None:
+    said = subprocess.run([ANALYZE, "verify", unit], capture_output=True, text=True, check=True)
+    assert said.stdout + said.stderr == ""
+
+
+def test_systemd_finds_the_unit_well_protected(unit: Path) -> None:
+    # In tenths of its scale from 0, perfect, to 10, dangerous.
+    command = [ANALYZE, "security", "--offline=yes", "--threshold=20", "--no-pager", str(unit)]
+    subprocess.run(command, capture_output=True, text=True, check=True)
