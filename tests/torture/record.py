@@ -27,7 +27,9 @@ class Harvest:
         delivered: the copies that came to where they stay, since the harvest before.
         queued: the copies that wait to be taken there.
         damaged: what is not whole, and what the server's own ledger complains of.
-        set_aside: what the server itself found damaged, or could not write, and put into quarantine.
+        set_aside: what the server itself found damaged, or could not write, and put into quarantine or held.
+        ledger: how many copies the server's own ledger knows, where it has one.
+        hit: what the server was doing when it died, as far as that can be seen.
 
     """
 
@@ -35,6 +37,8 @@ class Harvest:
     queued: Counter[Copy] = field(default_factory=Counter)
     damaged: list[str] = field(default_factory=list)
     set_aside: list[str] = field(default_factory=list)
+    ledger: int | None = None
+    hit: set[str] = field(default_factory=set)
 
 
 class Record:
@@ -49,6 +53,7 @@ class Record:
         lost: acknowledged, and neither delivered nor queued.
         twice: kept more often than the answers allow.
         damaged, set_aside: as in `Harvest`, of all harvests.
+        hit: how many harvests each thing of `Harvest.hit` was seen in.
 
     """
 
@@ -63,6 +68,7 @@ class Record:
         self.twice: set[Copy] = set()
         self.damaged: list[str] = []
         self.set_aside: list[str] = []
+        self.hit: Counter[str] = Counter()
         self._owed: set[Copy] = set()
         self._struck: set[Copy] | None = None
         self._again: deque[list[Copy]] = deque()
@@ -126,6 +132,11 @@ class Record:
                 self.twice.add(copy)
         self.damaged += harvest.damaged
         self.set_aside += harvest.set_aside
+        self.hit.update(harvest.hit)
+        least = len(self.acknowledged)
+        most = least + self.in_flight.total()
+        if harvest.ledger is not None and not least <= harvest.ledger <= most:
+            self.damaged.append(f"the ledger knows {harvest.ledger} copies, and must know {least} to {most}")
 
     @property
     def duplicates(self) -> int:
@@ -137,6 +148,9 @@ class Record:
         """Whether nothing is lost, nothing there without a reason, and all of it whole."""
         return not (self.lost or self.twice or self.damaged)
 
+    def __repr__(self) -> str:  # a test that fails shows what it found
+        return str(self)
+
     def __str__(self) -> str:
         parts = [
             f"{self.messages} messages ({len(self.acknowledged)} copies) acknowledged",
@@ -146,6 +160,8 @@ class Record:
         ]
         if self.refused:
             parts.append("refused " + ", ".join(f"{n} x {code}" for code, n in sorted(self.refused.items())))
+        if self.hit:
+            parts.append("hit " + ", ".join(f"{what} {n} times" for what, n in sorted(self.hit.items())))
         if self.set_aside:
             parts.append(f"{len(self.set_aside)} set aside")
         faults: dict[str, Sequence[object]] = {

@@ -23,8 +23,10 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="the torture is made for Linux"),
 ]
 
-_OF_A_SPOOL = ("write", "fsync", "rename", "openat")
-MADE = {"spool": _OF_A_SPOOL, "serve": _OF_A_SPOOL}
+MADE = {
+    "serve": ("write", "pwrite64", "fsync", "fdatasync", "rename", "openat"),
+    "spool": ("write", "fsync", "rename", "openat"),
+}
 """The system calls that a subject makes; to let another one fail proves nothing."""
 
 

@@ -107,6 +107,21 @@ def test_what_is_damaged_is_a_fault(record: Record) -> None:
     assert not record.sound
 
 
+def test_a_ledger_that_knows_less_than_was_acknowledged_or_more_than_was_sent_is_a_fault(
+    record: Record,
+) -> None:
+    sent(record, ACCEPTED)
+    sent(record, UNANSWERED)
+    for ledger in (1, 2):
+        record.reconcile(Harvest(ledger=ledger, delivered=Counter(record.acknowledged)))
+        assert record.sound
+        record.delivered.clear()
+    for ledger in (0, 3):
+        record.damaged.clear()
+        record.reconcile(Harvest(ledger=ledger))
+        assert not record.sound
+
+
 def test_what_was_not_acknowledged_is_sent_again_under_its_mark(record: Record) -> None:
     copies = record.next()
     record.unsent(copies)
