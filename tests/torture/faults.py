@@ -75,17 +75,17 @@ def main() -> None:
     options = parser.parse_args()
     tell(f"seed {options.seed}")
     sound = True
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        SUBJECTS[options.subject](Path(folder), uvloop=False) as subject,
-    ):
-        for call, error in itertools.product(CALLS, ERRORS):
+    for call, error in itertools.product(CALLS, ERRORS):
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            SUBJECTS[options.subject](Path(folder), uvloop=False) as subject,
+        ):
             try:
                 fault = asyncio.run(fail(subject, call, error, enough=options.calls, seed=options.seed))
             except Unavailable as reason:
                 raise SystemExit(str(reason)) from reason
-            tell(str(fault))
-            sound = sound and fault.record.sound
+        tell(str(fault))
+        sound = sound and fault.record.sound
     if not sound:
         raise SystemExit(1)
 
