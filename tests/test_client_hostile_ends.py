@@ -15,8 +15,10 @@ from tests.clients import CONTENT, LARGE, mail
 from tests.peer import PATIENCE
 from tests.scripted import (
     Step,
+    bdat,
     close,
     drip,
+    expect,
     half_close,
     hang,
     nag,
@@ -27,7 +29,7 @@ from tests.scripted import (
     then,
     wait,
 )
-from tests.sessions import greeting, polite
+from tests.sessions import ehlo, greeting, polite
 
 if TYPE_CHECKING:
     from smtpx.result import Result
@@ -139,6 +141,52 @@ def test_h79_the_reply_to_the_content_is_waited_for(client: Clients, scripted: S
     server = scripted(polite(done=say(b"250-2.0.0 still\r\n", b"250 2.0.0 taken\r\n")))
     with client(server.url(), timeout=None) as session:
         assert session.mail_tx(mail()).accepted == [JOE]
+
+
+@pytest.mark.parametrize("last", [b"451 not stored\r\n", b"250 2.0.0 taken\r\n", b"nonsense\r\n", b"45"])
+@pytest.mark.parametrize("keywords", [("PIPELINING",), ("PIPELINING", "CHUNKING")], ids="+".join)
+def test_h79_with_a_reply_too_many_nothing_is_known(
+    client: Clients, scripted: Scripted, keywords: tuple[str, ...], last: bytes
+) -> None:
+    # Which is the reply to the content? One that refuses it may be behind one that said 250 to another.
+    server = scripted(polite(*keywords, done=then(say(b"250 2.1.5 ok\r\n" + last), hang())), polite())
+    with client(server.url()) as session:
+        with pytest.raises(ConnectionLost) as lost:
+            session.mail_tx(mail())
+        assert not session.connected
+        session.connect()
+    result = result_of(lost.value)
+    assert result.unknown == [JOE]
+    assert result.retry() == []
+
+
+def test_h79_with_a_reply_too_many_in_a_group_nothing_is_known(client: Clients, scripted: Scripted) -> None:
+    group = [*ehlo("PIPELINING", "CHUNKING"), expect("MAIL"), expect("RCPT"), bdat()]
+    server = scripted([*group, say(b"250 a\r\n250 b\r\n250 b\r\n451 not stored\r\n"), hang()])
+    with pytest.raises(ConnectionLost) as lost, client(server.url()) as session:
+        session.mail_tx(mail())
+    assert result_of(lost.value).unknown == [JOE]
+
+
+def test_h79_lmtp_with_a_reply_too_many_nothing_is_known(client: Clients, scripted: Scripted) -> None:
+    replies = b"250 2.1.5 ok\r\n250 2.0.0 joe\r\n451 4.2.2 bob\r\n"
+    server = scripted(polite("PIPELINING", lhlo=greeting("PIPELINING"), done=then(say(replies), hang())))
+    with pytest.raises(ConnectionLost) as lost, client(server.url("lmtp")) as session:
+        session.mail_tx(mail(JOE, BOB))
+    assert result_of(lost.value).unknown == [JOE, BOB]
+
+
+@pytest.mark.parametrize("more", [b"250 2.0.0 taken\r\n", b"451 not stored\r\n", b"554 no\r\n"])
+@pytest.mark.parametrize("size", [CONTENT, LARGE], ids=["whole", "pieces"])
+def test_with_a_reply_too_many_before_the_content_none_is_sent(
+    client: Clients, scripted: Scripted, size: bytes, more: bytes
+) -> None:
+    script = [*ehlo("PIPELINING"), expect("MAIL"), expect("RCPT"), expect("DATA")]
+    server = scripted([*script, say(b"250 ok\r\n250 ok\r\n354 go\r\n" + more), hang()])
+    with pytest.raises(ConnectionLost) as lost, client(server.url()) as session:
+        session.mail_tx(mail(data=size))
+    assert result_of(lost.value).retry() == [JOE]
+    assert server.received[0].endswith(b"DATA\r\n")
 
 
 def test_a_session_that_has_ended_says_so(client: Clients, scripted: Scripted) -> None:

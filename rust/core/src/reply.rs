@@ -180,6 +180,12 @@ impl ReplyDecoder {
         self.taken + self.line.len()
     }
 
+    /// Whether the reply that is not whole can have this code.
+    pub fn may_become(&self, code: u16) -> bool {
+        (self.partial.lines.is_empty() || self.partial.code == code)
+            && self.line.iter().zip(code.to_string().as_bytes()).all(|(one, other)| one == other)
+    }
+
     /// Appends the replies that `input` completes to `out`, also those in front of an error. An error's offset counts
     /// from the start of its reply.
     pub fn feed(&mut self, input: &[u8], out: &mut Vec<Reply>) -> Result<()> {

@@ -1,5 +1,5 @@
-//! Any octets of a server, whatever the driver does between them: no panic, no secret in the transcript, and no
-//! recipient is told accepted or lost twice. The first octet chooses what the server offers; then come rounds of what
+//! Any octets of a server, whatever the driver does between them: no panic, no secret in the transcript, no
+//! recipient is told accepted or lost twice, and nobody is where there was a reply too many. The first octet chooses what the server offers; then come rounds of what
 //! the driver does, how much it reads next, and those octets.
 #![no_main]
 
@@ -77,6 +77,24 @@ fn told(outcomes: &Outcomes, under_way: &mut bool) {
     }
 }
 
+/// Behind the last reply of a message that was accepted, the same read had nothing more, or a farewell.
+fn in_place(client: &Client, outcomes: &Outcomes, octets: &[u8]) {
+    if outcomes.of.iter().all(|(outcome, _)| *outcome != Outcome::Accepted) || client.farewell().is_some() {
+        return;
+    }
+    let Some(whole) = octets.strip_suffix(b"\n") else {
+        let half = octets.rsplit(|octet| *octet == b'\n').next().unwrap();
+        assert!(half.iter().zip(b"421").all(|(one, other)| one == other) && !client.idle());
+        return;
+    };
+    // Its last line may have begun in another read.
+    if let Some(newline) = whole.iter().rposition(|octet| *octet == b'\n') {
+        let code = outcomes.replies.last().unwrap().code().to_string();
+        let line = &whole[newline + 1..];
+        assert!(line.starts_with(code.as_bytes()) || line.starts_with(b"421-") && !client.idle());
+    }
+}
+
 fuzz_target!(|input: &[u8]| {
     let Some((&choice, mut rest)) = input.split_first() else { return };
     let mut client = greeted(choice);
@@ -87,7 +105,10 @@ fuzz_target!(|input: &[u8]| {
         under_way |= act(&mut client, *what, octets);
         client.take_output();
         match client.receive(octets) {
-            Ok(Some(Event::Done(outcomes))) => told(&outcomes, &mut under_way),
+            Ok(Some(Event::Done(outcomes))) => {
+                in_place(&client, &outcomes, octets);
+                told(&outcomes, &mut under_way);
+            }
             Ok(_) => {}
             Err(_) => assert!(client.closed() && !client.wants_content()),
         }

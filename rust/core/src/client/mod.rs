@@ -118,8 +118,6 @@ pub struct Client {
     transaction: Option<Box<Transaction>>,
     /// Whole replies so far.
     replies: u64,
-    /// Content was put into the output since the last read began.
-    content_unsent: bool,
     farewell: Option<Reply>,
     transcript: Option<Vec<(char, String)>>,
 }
@@ -143,7 +141,6 @@ impl Client {
             authenticated: false,
             transaction: None,
             replies: 0,
-            content_unsent: false,
             farewell: None,
             transcript: None,
             settings,
@@ -169,36 +166,50 @@ impl Client {
             Phase::Handshake if !octets.is_empty() => return Err(self.fail(ErrorKind::InjectedReply)),
             Phase::Open | Phase::Challenged | Phase::Handshake => {}
         }
-        self.content_unsent = false;
+        let sent = self.transaction.as_ref().is_some_and(|transaction| transaction.sent);
+        let step = self.read(octets, sent);
+        if step.is_err() {
+            // What came into the output in this read does not leave.
+            self.phase = Phase::Closed;
+            self.output.clear();
+            if let Some(transaction) = &mut self.transaction {
+                transaction.sent = sent;
+            }
+        }
+        step
+    }
+
+    fn read(&mut self, octets: &[u8], sent: bool) -> Result<Option<Event>> {
+        // What is asked in this read has not left: nobody can have answered it.
+        let mut due = self.asked.len();
         let mut replies = Vec::new();
         let fed = self.decoder.feed(octets, &mut replies);
         let mut event = None;
         for reply in replies {
             if self.phase == Phase::Closed {
-                break;
+                return Ok(event);
             }
             self.note_reply(&reply);
             self.replies += 1;
-            event = match event {
-                Some(Event::Handshake) => return Err(self.fail(ErrorKind::InjectedReply)),
-                Some(over) if ends(&over) => {
-                    self.superfluous(reply);
-                    Some(over)
-                }
-                open => self.heard(reply)?.or(open),
-            };
-        }
-        match (fed, event) {
-            (fed, Some(Event::Handshake)) if fed.is_err() || self.decoder.buffered() > 0 => {
-                Err(self.fail(ErrorKind::InjectedReply))
+            if matches!(event, Some(Event::Handshake)) {
+                return Err(self.fail(ErrorKind::InjectedReply));
             }
-            (Ok(()), event) => Ok(event),
-            (Err(error), event) => {
-                let over = self.phase == Phase::Closed || event.as_ref().is_some_and(ends);
-                self.phase = Phase::Closed;
-                if over { Ok(event) } else { Err(error) }
+            if due == 0 && reply.code() != 421 {
+                return self.superfluous(event, sent);
             }
+            due = due.saturating_sub(1);
+            event = self.heard(reply)?.or(event);
         }
+        let more = fed.is_err() || self.decoder.buffered() > 0;
+        match fed {
+            _ if self.phase == Phase::Closed || !more => {}
+            _ if self.phase == Phase::Handshake => return Err(self.fail(ErrorKind::InjectedReply)),
+            Err(error) if due > 0 => return Err(error),
+            Ok(()) if due > 0 || self.decoder.may_become(421) => {}
+            _ => return self.superfluous(event, sent),
+        }
+        let over = |transaction: &mut Box<Transaction>| transaction.stage == Stage::Over;
+        Ok(self.transaction.take_if(over).map(|transaction| Event::Done(transaction.outcomes())).or(event))
     }
 
     /// The connection ended, or the driver gave it up: what became of the message under way.
@@ -343,9 +354,12 @@ impl Client {
         self.authenticated
     }
 
-    /// Whether an exchange may begin.
+    /// Whether an exchange may begin: not behind half a farewell, whose rest would pass for the next reply.
     pub fn idle(&self) -> bool {
-        self.phase == Phase::Open && self.asked.is_empty() && self.transaction.is_none()
+        self.phase == Phase::Open
+            && self.asked.is_empty()
+            && self.transaction.is_none()
+            && self.decoder.buffered() == 0
     }
 
     /// Nothing more can be said: the driver closes.
@@ -446,13 +460,16 @@ impl Client {
         }
     }
 
-    /// A reply behind the end of the exchange, in the same read: it ends the session, but does not undo what came of
-    /// the exchange.
-    fn superfluous(&mut self, reply: Reply) {
+    /// The server answers more than it was asked: which reply belongs to which command is known no more. That ends the
+    /// session, and undoes what was told of a message that was sent; what came of another exchange stands.
+    fn superfluous(&mut self, event: Option<Event>, sent: bool) -> Result<Option<Event>> {
         self.phase = Phase::Closed;
-        if reply.code() == 421 {
-            self.farewell = Some(reply);
+        match &mut self.transaction {
+            Some(transaction) if sent => transaction.doubt(),
+            None if matches!(event, Some(Event::Reply(_))) => return Ok(event),
+            _ => {}
         }
+        Err(Error::new(ErrorKind::UnaskedReply, 0))
     }
 
     fn fail(&mut self, kind: ErrorKind) -> Error {
@@ -477,9 +494,4 @@ impl Client {
             transcript.push(('<', format!("{}{separator}{text}", reply.code())));
         }
     }
-}
-
-/// Whether the exchange is over with this event.
-fn ends(event: &Event) -> bool {
-    matches!(event, Event::Reply(_) | Event::Done(_))
 }

@@ -102,7 +102,7 @@ impl Client {
             return Err(self.fail(ErrorKind::UnaskedReply));
         };
         match act {
-            Act::Go => transaction.opened = true,
+            Act::Go => transaction.open = true,
             Act::Admit | Act::TurnDown => transaction.answer_recipient(reply),
             Act::Refuse | Act::Stop => {
                 transaction.settle(reply);
@@ -115,11 +115,6 @@ impl Client {
             }
             Act::Content => return self.start_content(),
             Act::Settle => match transaction.stage {
-                Stage::Sent if reply.code() < 300 && self.content_unsent => {
-                    // In one read with what asked for the content, which has not left: nobody can have accepted it.
-                    transaction.stage = Stage::Content;
-                    return Err(self.fail(ErrorKind::OddReply));
-                }
                 Stage::Content if reply.code() < 300 => return Err(self.fail(ErrorKind::OddReply)),
                 Stage::Content => {
                     // Refused before its end: only that could end it, so the connection goes.
@@ -131,28 +126,24 @@ impl Client {
                     return Ok(self.lost().map(Event::Done));
                 }
                 _ if self.settings.lmtp && asked == Asked::Content => {
-                    transaction.completed = true;
+                    transaction.open = false;
                     transaction.answer_content(reply);
                 }
                 _ => {
-                    transaction.completed = true;
+                    transaction.open = false;
                     transaction.settle(reply);
                 }
             },
             _ => {
                 debug_assert_eq!(act, Act::Over);
-                return Ok(self.done());
+                transaction.stage = Stage::Over;
+                return Ok(None);
             }
         }
         if transaction.flooded(self.settings.max_reply) {
             return Err(self.fail(ErrorKind::ReplyTooLong));
         }
         Ok(self.go_on())
-    }
-
-    /// The transaction's end, on a connection that goes on.
-    fn done(&mut self) -> Option<Event> {
-        self.transaction.take().map(|transaction| Event::Done(transaction.outcomes()))
     }
 
     /// Says what can be said of the transaction, up to the next wait.
@@ -184,7 +175,8 @@ impl Client {
             self.give_held();
             return None;
         }
-        self.conclude()
+        self.conclude();
+        None
     }
 
     /// Behind the last RCPT, where the window has room: DATA, or the content by BDAT, as early as the server allows.
@@ -223,6 +215,7 @@ impl Client {
             self.say(b".", Asked::Content);
             return Ok(None);
         }
+        transaction.vouched();
         let due = if self.settings.lmtp { admitted } else { 1 };
         self.asked.extend(std::iter::repeat_n(Asked::Content, due));
         Ok(self.give_or_ask())
@@ -238,7 +231,6 @@ impl Client {
         } else {
             self.output.extend_from_slice(&whole);
         }
-        self.content_unsent = true;
         self.content_given(true);
         None
     }
@@ -257,6 +249,7 @@ impl Client {
         let Some(transaction) = &mut self.transaction else { return };
         if last {
             transaction.stage = Stage::Sent;
+            transaction.sent = true;
         }
         if transaction.encoder.framing() == Framing::Dots {
             return; // its reply has been due since DATA's
@@ -269,14 +262,14 @@ impl Client {
     }
 
     /// No reply is due: the transaction is over, here and on the server.
-    fn conclude(&mut self) -> Option<Event> {
-        let Some(transaction) = &mut self.transaction else { return None };
-        if transaction.opened && !transaction.completed {
+    fn conclude(&mut self) {
+        let Some(transaction) = &mut self.transaction else { return };
+        if transaction.open {
             transaction.stage = Stage::Reset;
             self.say(b"RSET", Asked::Reset);
-            return None;
+        } else {
+            transaction.stage = Stage::Over;
         }
-        self.done()
     }
 }
 

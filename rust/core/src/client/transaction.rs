@@ -13,7 +13,8 @@ pub enum Outcome {
     Temporary,
     /// 5yz.
     Permanent,
-    /// The connection ended between the end of the content and the reply: sent again it may arrive twice.
+    /// The connection ended between the end of the content and the reply, or there were more replies than commands:
+    /// sent again it may arrive twice.
     Unknown,
 }
 
@@ -48,6 +49,8 @@ pub(super) enum Stage {
     Failed,
     /// RSET.
     Reset,
+    /// No reply is due any more, here and on the server.
+    Over,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,15 +73,17 @@ pub(super) struct Transaction {
     pub held: Option<(Vec<u8>, bool)>,
     /// DATA was sent, or content is.
     pub begun: bool,
-    /// MAIL was accepted.
-    pub opened: bool,
-    /// The server answered the end of the content, which ends the transaction there whatever it said.
-    pub completed: bool,
+    /// MAIL was accepted, and the end of the content not answered, which ends the transaction there whatever it said.
+    pub open: bool,
+    /// All of the content was given.
+    pub sent: bool,
     fates: Vec<Fate>,
     /// Recipients whose RCPT was answered, and whose content was (LMTP).
     answered: usize,
     settled: usize,
     replies: Vec<Reply>,
+    /// The first of them that one too many would put in doubt.
+    certain: usize,
     /// Octets of them.
     kept: usize,
 }
@@ -94,12 +99,13 @@ impl Transaction {
             whole,
             held: None,
             begun: false,
-            opened: false,
-            completed: false,
+            sent: false,
+            open: false,
             fates: vec![Fate::Open; recipients],
             answered: 0,
             settled: 0,
             replies: Vec::new(),
+            certain: 0,
             kept: 0,
         }
     }
@@ -140,6 +146,20 @@ impl Transaction {
         self.keep(reply);
     }
 
+    /// No command but DATA is answered by 354: where that is in its place, the replies before it are too.
+    pub fn vouched(&mut self) {
+        self.certain = self.replies.len();
+    }
+
+    /// A server that counts wrong: nothing is known that its replies told, but what one vouched for.
+    pub fn doubt(&mut self) {
+        for fate in &mut self.fates {
+            if matches!(fate, Fate::Known(_, index) if *index >= self.certain) {
+                *fate = Fate::Open;
+            }
+        }
+    }
+
     /// More text than honest servers have to say: a line of 512 octets (RFC 5321 4.5.3.1.5) a recipient, and one reply
     /// as large as any.
     pub fn flooded(&self, max_reply: usize) -> bool {
@@ -158,7 +178,7 @@ impl Transaction {
 
     /// What is known, and of the rest what its end here makes of it.
     pub fn outcomes(self) -> Outcomes {
-        let otherwise = if self.stage == Stage::Sent { Outcome::Unknown } else { Outcome::Temporary };
+        let otherwise = if self.sent { Outcome::Unknown } else { Outcome::Temporary };
         let of = self.fates.into_iter().map(|fate| match fate {
             Fate::Known(outcome, index) => (outcome, Some(index)),
             Fate::Open | Fate::Admitted => (otherwise, None),

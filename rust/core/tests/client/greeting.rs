@@ -33,7 +33,8 @@ fn ehlo_refused_for_good_is_said_again_as_helo() {
 #[test]
 fn helo_refused_ends_the_greeting() {
     let mut peer = Peer::fresh();
-    assert_eq!(peer.hear("220 mx\r\n500 no\r\n"), "");
+    assert_eq!(peer.hear("220 mx\r\n"), "");
+    assert_eq!(peer.hear("500 no\r\n"), "");
     assert_eq!(peer.hear("550 no\r\n"), "reply 550");
 }
 

@@ -86,11 +86,3 @@ fn a_refusal_inside_the_content_is_of_one_recipient() {
     assert_eq!(peer.hear("552 too large\r\n"), "done Permanent:552 Temporary:-");
     assert!(peer.client.closed());
 }
-
-#[test]
-fn a_reply_in_one_read_with_354_accepts_nothing_for_the_content_has_not_left() {
-    let mut peer = Peer::greeted_lmtp(PIPELINING);
-    peer.mail(&["b@y.example"], Some("hi\r\n"));
-    assert_eq!(peer.hear("250 ok\r\n250 ok\r\n354 go\r\n250 kept\r\n"), "error OddReply");
-    assert_eq!(peer.lost().as_deref(), Some("Temporary:-"));
-}

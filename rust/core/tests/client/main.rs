@@ -12,5 +12,6 @@ mod peer;
 mod replies;
 mod server;
 mod streams;
+mod surplus;
 mod tls;
 mod transaction;

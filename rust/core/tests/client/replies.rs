@@ -69,18 +69,6 @@ fn a_reply_that_nobody_asked_for_ends_the_session() {
 }
 
 #[test]
-fn one_behind_the_end_of_an_exchange_ends_the_session_but_undoes_nothing() {
-    for more in ["250 and more\r\n", "nonsense\r\n", "250 half\r\n\n", "999 hm\r\n"] {
-        let mut peer = Peer::greeted(PIPELINING);
-        peer.mail_to_one(Some("hi\r\n"));
-        peer.hear("250 ok\r\n250 ok\r\n354 go\r\n");
-        assert_eq!(peer.hear(&format!("250 kept\r\n{more}")), "done Accepted:250");
-        assert!(peer.client.closed());
-        assert_eq!(peer.lost(), None);
-    }
-}
-
-#[test]
 fn one_while_a_challenge_waits_ends_the_session() {
     let mut peer = Peer::greeted(&["AUTH PLAIN"]);
     peer.client.auth("PLAIN", None).expect("offered");
