@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from benches import process
 from benches.publish import ROOT
@@ -71,10 +71,13 @@ def running(name: str, *options: str) -> Iterator[Peer]:
 
 
 @contextlib.contextmanager
-def listening(module: str, *arguments: str) -> Iterator[tuple[int, int]]:
-    """Run a module that prints the port it listens on; give the port and the process, which ends here."""
+def listening(module: str, *arguments: str, log: IO[bytes] | None = None) -> Iterator[tuple[int, int]]:
+    """Run a module that prints the port it listens on; give the port and the process, which ends here.
+
+    What it writes to standard error goes to ``log``.
+    """
     command = [sys.executable, "-m", module, *arguments]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as child:
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log) as child:
         try:
             assert child.stdout is not None
             line = child.stdout.readline()

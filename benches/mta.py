@@ -1,0 +1,174 @@
+"""From 250 to the mailbox: smtpx as an MTA beside Debian's Postfix, on the same disk, alternated in one run.
+
+``python -m benches.mta`` (a quarter of an hour, as root; ``--quick`` is a smoke) drives both with Postfix's
+``smtp-source`` over kept connections, and writes the raw figures (``docs/mta.json``) and the tables of medians
+(between the markers in ``docs/benchmarks.md`` and ``README.md``). Both sync to the disk what they answer 250
+and what they put into a Maildir, and log each message to a file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import pwd
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+from smtpx import Account
+from smtpx.accounts import AccountFile
+
+from benches import peers, process, publish
+from benches.postfix import instance, make_instance
+from benches.publish import Bar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+OWN, POSTFIX = "smtpx", "Postfix"
+NAMES = (OWN, POSTFIX)
+DOMAIN = "example.org"
+_CONFIG = """\
+hostname = "mail.example.com"
+spool = "."
+accounts = "accounts.toml"
+deliver = "maildir:{root}/mail/{{domain}}/{{local}}"
+domains."{domain}" = {{}}
+listener = [{{ service = "smtp", host = "{host}", port = 0 }}]
+limits = {{ connections_per_address = 1000 }}
+"""
+_MAIN = """\
+myhostname = mail.example.com
+mydestination =
+local_recipient_maps =
+alias_maps =
+mynetworks = 127.0.0.0/8
+default_transport = discard
+smtpd_client_connection_count_limit = 0
+"""
+_MAILBOX = """\
+virtual_mailbox_domains = {domain}
+virtual_mailbox_base = {root}/mail
+virtual_mailbox_maps = inline:{{ joe@{domain}=joe/ }}
+virtual_uid_maps = static:{owner.pw_uid}
+virtual_gid_maps = static:{owner.pw_gid}
+"""
+
+
+@dataclass(frozen=True)
+class Load:
+    """Messages of 4 KiB, counted by the second: once they are accepted, or once they are in the Maildir."""
+
+    title: str
+    sessions: int
+    messages: int
+    least: float
+    mailbox: bool = False
+
+    @property
+    def bars(self) -> tuple[Bar, ...]:
+        return (Bar(OWN, POSTFIX, least=self.least),)
+
+
+LOADS = (
+    Load("accepted, 1 session", 1, 1500, 1.5),
+    Load("accepted, 20 sessions", 20, 5000, 5.0),
+    Load("accepted, 100 sessions", 100, 10000, 10.0),
+    Load("in the Maildir, 20 sessions", 20, 10000, 3.0, mailbox=True),
+)
+
+Samples = dict[str, list[float]]
+
+
+@contextlib.contextmanager
+def serving(name: str, root: Path, *, mailbox: bool) -> Iterator[int]:
+    """Run an MTA with its spool in a folder; give its port."""
+    if name == OWN:
+        (root / "mail").mkdir()
+        (root / "smtpx.toml").write_text(_CONFIG.format(root=root, domain=DOMAIN, host=peers.HOST))
+        AccountFile(root / "accounts.toml").add(Account.create("Joe", "joe", DOMAIN, "unused in this test"))
+        mode = "deliver" if mailbox else "discard"
+        with (
+            (root / "log").open("wb") as log,
+            peers.listening("benches.mta_server", str(root / "smtpx.toml"), mode, log=log) as (port, _),
+        ):
+            yield port
+        return
+    port = peers.free_port()
+    main = _MAIN + (_MAILBOX if mailbox else "")
+    values = main.format(root=root, domain=DOMAIN, owner=pwd.getpwnam("nobody"))
+    make_instance(root, values, f"{peers.HOST}:{port} inet n - n - - smtpd\n")
+    with instance(root, lambda: peers.wait_for(port)):
+        yield port
+
+
+def arrived(root: Path) -> int:
+    """Count the messages in every Maildir below."""
+    return sum(sum(1 for _ in new.iterdir()) for new in root.glob("mail/**/new"))
+
+
+def rate(name: str, load: Load, messages: int) -> float:
+    """Send messages to a fresh server; return how many a second came to where they are counted."""
+    # Not /tmp: that may be in memory, where a sync is nothing.
+    with tempfile.TemporaryDirectory(prefix="mta-", dir="/var/tmp") as directory:
+        root = Path(directory)
+        with serving(name, root, mailbox=load.mailbox) as port:
+            send(port, load.sessions, load.sessions)  # processes started, imports done
+            until_arrived(root, load.sessions if load.mailbox else 0)
+            start = time.perf_counter()
+            send(port, load.sessions, messages)
+            until_arrived(root, load.sessions + messages if load.mailbox else 0)
+            return messages / (time.perf_counter() - start)
+
+
+def until_arrived(root: Path, messages: int) -> None:
+    """Wait until so many are in the Maildirs; to look costs CPU time that the server could have."""
+    for _ in range(1200):
+        if arrived(root) >= messages:
+            return
+        process.pause(0.1)
+    raise TimeoutError(f"{arrived(root)} of {messages} messages arrived")
+
+
+def send(port: int, sessions: int, messages: int) -> None:
+    command = [peers.tool("smtp-source"), "-d", "-4", "-l", "4096", "-s", str(sessions), "-m", str(messages)]
+    addresses = ["-f", "ann@example.net", "-t", f"joe@{DOMAIN}"]
+    subprocess.run([*command, *addresses, f"inet:{peers.HOST}:{port}"], check=True, timeout=600)
+
+
+def measure(load: Load, names: list[str], rounds: int, share: float) -> Samples:
+    """Run one load, one server after the other in every round."""
+    samples: Samples = {name: [] for name in names}
+    messages = max(load.sessions, int(load.messages * share))
+    for name in publish.turns(names, rounds):
+        samples[name].append(rate(name, load, messages))
+    return samples
+
+
+def main() -> None:
+    arguments = publish.options("mta", "Messages a second, from 250 to the mailbox.", NAMES).parse_args()
+    names = arguments.only or list(NAMES)
+    rounds, share = (1, 0.05) if arguments.quick else (arguments.rounds, 1.0)
+    results: dict[str, Samples] = {}
+    for load in LOADS:
+        print(f"{load.title} ...", flush=True)
+        results[load.title] = measure(load, names, rounds, share)
+    figures = {
+        load: {name: median(rates) for name, rates in samples.items()} for load, samples in results.items()
+    }
+    summary = publish.summary("messages a second", figures)
+    verdicts = publish.verdicts("server", {load.title: load.bars for load in LOADS}, figures)
+    print(summary, verdicts, sep="\n\n")
+    if arguments.quick or arguments.only:
+        return
+    publish.raw("mta", loads=results)
+    conditions = f"Medians of {rounds} rounds; {publish.conditions()}."
+    publish.section("mta", f"{summary}\n\n{conditions}")
+    publish.section("mta-details", verdicts)
+
+
+if __name__ == "__main__":
+    main()
