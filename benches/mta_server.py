@@ -27,12 +27,12 @@ _DISCARDED = smtpx.RecipientResult(smtpx.Outcome.ACCEPTED, smtpx.Response(250, "
 class Discard:
     """Takes every message and forgets it."""
 
-    def concurrency(self, destination: str) -> int:  # noqa: ARG002 - the same for all
+    def concurrency(self, destination: str) -> int:
         return 100
 
     async def deliver(
         self,
-        mail: smtpx.MailTx,  # noqa: ARG002 - forgotten
+        mail: smtpx.MailTx,
         deliveries: Sequence[smtpx.Delivery],
     ) -> Mapping[str, smtpx.RecipientResult]:
         return {each.recipient: _DISCARDED for each in deliveries}
@@ -47,7 +47,7 @@ class _Server(App):
 
 
 class _DiscardingServer(_Server):
-    def way(self, config: config.Config, live: LiveEnvironment) -> Way:  # noqa: ARG002 - all of it goes nowhere
+    def way(self, config: config.Config, live: LiveEnvironment) -> Way:
         return Discard()
 
 
