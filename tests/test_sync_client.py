@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import signal as signals
+import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 import smtpx
-from smtpx import ConnectionLost, SyncClient
+from smtpx import ConnectionLost, ReplyTimeout, SyncClient, Timeouts
 from smtpx.errors import EngineError
 
 from tests.clients import mail
@@ -140,3 +143,76 @@ def test_a_keyboard_interrupt_within_a_message_closes(
     assert not client.connected
     with pytest.raises(ConnectionLost):
         client.noop()
+
+
+@pytest.mark.skipif(not hasattr(signals, "setitimer"), reason="there are no timers here")
+def test_signals_that_keep_coming_give_a_silent_server_no_more_time(scripted: Scripted) -> None:
+    # Behind each of them Python calls recv() again, and the kernel counts a socket's time anew.
+    server = scripted(polite(noop=hang()))
+    client = SyncClient(server.url(), timeout=Timeouts(command=0.6))
+    client.connect()
+    came: list[int] = []
+    stop = time.monotonic() + PATIENCE
+
+    def heard(number: int, _: object) -> None:
+        came.append(number)
+        if time.monotonic() > stop:
+            raise AssertionError("the client waits for ever")
+
+    before = signals.signal(signals.SIGALRM, heard)
+    signals.setitimer(signals.ITIMER_REAL, 0.05, 0.05)
+    try:
+        with pytest.raises(ReplyTimeout):
+            client.noop()
+    finally:
+        signals.setitimer(signals.ITIMER_REAL, 0)
+        signals.signal(signals.SIGALRM, before)
+    assert len(came) > 1
+
+
+@pytest.fixture
+def addresses(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """The addresses that every name has."""
+    listed: list[object] = []
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda *_, **__: [(socket.AF_INET, 1, 6, "", a) for a in listed]
+    )
+    return listed
+
+
+def test_all_addresses_of_a_host_have_one_time_together(
+    addresses: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    addresses += [("127.0.0.1", 1)] * 3
+    tries: list[tuple[float, float]] = []
+
+    def dead(_: int, __: object, seconds: float, ___: object = None) -> socket.socket:
+        now = time.monotonic()
+        tries.append((now, now + seconds))
+        threading.Event().wait(seconds)
+        raise TimeoutError
+
+    monkeypatch.setattr(smtpx.sync_link, "_opened", dead)
+    with pytest.raises(ConnectionLost, match="no connection within"):
+        SyncClient("smtp://mx.example", timeout=Timeouts(total=0.3)).connect()
+    assert len(tries) == 3
+    assert max(until for _, until in tries) <= tries[0][0] + 0.3 + 0.001
+
+
+def test_a_dead_address_leaves_time_for_the_next(
+    addresses: list[object], scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = scripted(polite())
+    dead, alive = ("127.0.0.1", 1), ("127.0.0.1", server.port)
+    addresses += [dead, alive]
+    opened = smtpx.sync_link._opened
+
+    def answers(family: int, address: object, seconds: float, source: object = None) -> socket.socket:
+        if address == dead:
+            threading.Event().wait(seconds)
+            raise TimeoutError
+        return opened(family, address, seconds)
+
+    monkeypatch.setattr(smtpx.sync_link, "_opened", answers)
+    with SyncClient("smtp://mx.example", timeout=Timeouts(connect=1)) as client:
+        assert client.mail_tx(mail()).accepted == [JOE]

@@ -127,7 +127,7 @@ class Dialogue:
         return ConnectionLost("the server closed the connection")
 
     def _begin(self) -> ClientEngine:
-        if not self.engine.idle:  # closed, or behind half a farewell
+        if self.engine.closed:
             if self.engine.farewell is not None:
                 raise self.lost()
             raise ConnectionLost("the connection is closed: connect() again")

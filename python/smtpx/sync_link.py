@@ -38,6 +38,7 @@ __all__ = ["SyncLink"]
 _T = TypeVar("_T")
 
 _READ = 8 << 10  # octets a read; replies are short
+_PROMPT = struct.pack("ll", 0, 1000)  # a struct timeval: 1 ms, in effect a tick or two of the kernel's
 _CLOSING = 5.0  # seconds that a goodbye may take; all is said and done by then
 
 
@@ -169,6 +170,11 @@ class SyncLink:
         # A plain socket is told by the call not to wait; one in TLS, or on Windows, has to be set to it.
         self._plain = os.name == "posix" and not isinstance(sock, ssl.SSLSocket)
         self._at_once = socket.MSG_DONTWAIT if self._plain else 0
+        if self._plain:
+            # Python's own timeouts ask poll() before each call, a tenth of what a message costs. The kernel's
+            # begin anew behind each signal: they have the replies that are prompt, poll() waits for the others.
+            sock.settimeout(None)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _PROMPT)
         self._poll = None
         if hasattr(select, "poll"):  # select() knows no descriptor over 1,023
             self._poll = select.poll()
@@ -243,7 +249,10 @@ class SyncLink:
                 left = self._left()
                 if left <= 0:
                     raise self._late() from error
-                self._be_patient(left)
+                if self._plain:
+                    self._ready(seconds=left)
+                else:
+                    self._be_patient(left)
             except OSError as error:
                 raise self.dialogue.lost(error) from error
         if output := self._feed(octets):
@@ -303,20 +312,10 @@ class SyncLink:
     # -- the clock
 
     def _be_patient(self, seconds: float = math.inf) -> None:
-        """Have each read wait for so long at most, and no longer than every state of the engine allows.
-
-        A plain socket has the kernel count: Python's own timeouts ask poll() before each call, which made a
-        sixth of what a message costs.
-        """
-        if self._socket.fileno() < 0:
-            return
-        seconds = max(min(seconds, self._options.timeouts.shortest, self._due - time.monotonic()), 1e-6)
-        if self._plain:
-            with contextlib.suppress(OSError):
-                self._socket.settimeout(None)
-                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(seconds))
-                return
-        self._socket.settimeout(seconds)
+        """Have each read wait for so long at most, and no longer than every state of the engine allows."""
+        if not self._plain and self._socket.fileno() >= 0:
+            left = min(seconds, self._options.timeouts.shortest, self._due - time.monotonic())
+            self._socket.settimeout(max(left, 1e-6))
 
     def _left(self) -> float:
         """Seconds that the server has left."""
@@ -383,23 +382,41 @@ class SyncLink:
 
 
 def _connected(options: Options) -> socket.socket:
+    """Connect to the first of the host's addresses that answers; they have one time together."""
     target, patience = options.target, options.timeouts.patience
-    sock: socket.socket | None = None
+    due = time.monotonic() + patience
+    failure: OSError | None = None
     try:
         if target.path:
-            sock = socket.socket(socket.AF_UNIX)
-            sock.settimeout(patience)
-            sock.connect(target.path)
-        else:
-            sock = socket.create_connection((target.host, target.port), patience, options.source_address)
+            return _opened(socket.AF_UNIX, target.path, patience)
+        addresses = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+        for number, (family, _, _, _, address) in enumerate(addresses):
+            # A dead one leaves a share of the time to each of those behind it.
+            seconds = max((due - time.monotonic()) / (len(addresses) - number), 1e-3)
+            try:
+                return _opened(family, address, seconds, options.source_address)
+            except OSError as error:
+                failure = failure or error
+    except OSError as error:
+        failure = error
+    if isinstance(failure, TimeoutError):
+        raise ConnectionLost(f"{target}: no connection within {patience:g} s") from failure
+    raise ConnectionLost(f"{target}: {getattr(failure, 'strerror', '') or failure}") from failure
+
+
+def _opened(
+    family: int, address: Any, seconds: float, source_address: tuple[str, int] | None = None
+) -> socket.socket:
+    sock = socket.socket(family)
+    try:
+        sock.settimeout(seconds)
+        if source_address is not None:
+            sock.bind(source_address)
+        sock.connect(address)
+        if family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    except BaseException as error:
-        if sock is not None:
-            sock.close()
-        if isinstance(error, TimeoutError):
-            raise ConnectionLost(f"{target}: no connection within {patience:g} s") from error
-        if isinstance(error, OSError):
-            raise ConnectionLost(f"{target}: {error.strerror or error}") from error
+    except BaseException:
+        sock.close()
         raise
     return sock
 
@@ -419,9 +436,3 @@ def _behind(parts: list[Octets], sent: int) -> list[Octets]:
             return [memoryview(part)[sent:], *parts[index + 1 :]] if sent else parts[index:]
         sent -= len(part)
     return []
-
-
-def _timeval(seconds: float) -> bytes:
-    whole = int(seconds)
-    # 0 would be for ever.
-    return struct.pack("ll", whole, max(int((seconds - whole) * 1e6), 0 if whole else 1))

@@ -22,7 +22,8 @@ fn greeted(choice: u8) -> Client {
     };
     let mut client = Client::new(settings, false).unwrap();
     client.keep_transcript();
-    let mut hello = b"220 mx\r\n250-mx\r\n".to_vec();
+    assert!(matches!(client.receive(b"220 mx\r\n"), Ok(None)));
+    let mut hello = b"250-mx\r\n".to_vec();
     for (bit, offer) in OFFERS.iter().enumerate() {
         if choice >> bit & 1 != 0 {
             hello.extend_from_slice(format!("250-{offer}\r\n").as_bytes());

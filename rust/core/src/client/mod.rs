@@ -354,17 +354,18 @@ impl Client {
         self.authenticated
     }
 
-    /// Whether an exchange may begin: not behind half a farewell, whose rest would pass for the next reply.
+    /// Whether an exchange may begin.
     pub fn idle(&self) -> bool {
-        self.phase == Phase::Open
-            && self.asked.is_empty()
-            && self.transaction.is_none()
-            && self.decoder.buffered() == 0
+        self.rests() && self.decoder.buffered() == 0
     }
 
-    /// Nothing more can be said: the driver closes.
+    /// Nothing more can be said: the driver closes. So it is behind half a farewell, or its rest would pass for a reply.
     pub fn closed(&self) -> bool {
-        self.phase == Phase::Closed
+        self.phase == Phase::Closed || self.rests() && self.decoder.buffered() > 0
+    }
+
+    fn rests(&self) -> bool {
+        self.phase == Phase::Open && self.asked.is_empty() && self.transaction.is_none()
     }
 
     /// The 421 with which the server ended the session.
