@@ -172,7 +172,7 @@ class SyncLink:
         self._at_once = socket.MSG_DONTWAIT if self._plain else 0
         if self._plain:
             # Python's own timeouts ask poll() before each call, a tenth of what a message costs. The kernel's
-            # begin anew behind each signal: they have the replies that are prompt, poll() waits for the others.
+            # begin anew behind each signal: prompt replies are left to them, poll() waits for the others.
             sock.settimeout(None)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _PROMPT)
         self._poll = None
