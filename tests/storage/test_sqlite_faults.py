@@ -71,23 +71,47 @@ async def test_h91_h92_no_failure_of_the_disk_is_taken_for_a_success(
     tmp_path: Path, needs_tool: Callable[[str], str], fault: str
 ) -> None:
     path = tmp_path / "queue.db"
+    # Only what touches the queue's files: the interpreter and its pipes work.
+    files = [f"{path}{suffix}" for suffix in ("", "-wal", "-shm", "-journal")]
+    said = await save_with_faults(needs_tool("strace"), path, files, fault, rounds=6)
+    assert len(said["saved"] | said["failed"] - {"-"}) == 30
+    await check(path, said)
+    await save_some(path)
+
+
+@pytest.mark.slow
+async def test_h99_a_disk_that_is_full_at_a_checkpoint_loses_nothing(
+    tmp_path: Path, needs_tool: Callable[[str], str]
+) -> None:
+    path = tmp_path / "queue.db"
+    # Into the file itself only a checkpoint writes: a small one at opening, and later that of a long log.
+    fault = "pwrite64,write:error=ENOSPC:when=30+"
+    said = await save_with_faults(needs_tool("strace"), path, [str(path)], fault, rounds=150)
+    assert said["saved"]
+    assert said["failed"]
+    await check(path, said)
+    await save_some(path)
+
+
+async def save_with_faults(
+    strace: str, path: Path, files: list[str], fault: str, *, rounds: int
+) -> Mapping[str, set[str]]:
+    """Run the program with a fault in system calls on these files; return what it said."""
     async with SQLiteStorage(path, reserve=0):
         pass
-    # Only what touches the queue's files: the interpreter and its pipes work.
-    files = [option for suffix in ("", "-wal", "-shm", "-journal") for option in ("-P", f"{path}{suffix}")]
+    traced = [option for file in files for option in ("-P", file)]
+    log = path.with_name("strace")
     process = await asyncio.create_subprocess_exec(
-        *(needs_tool("strace"), "-f", "-o", str(tmp_path / "strace"), *files, "-e", f"inject={fault}"),
-        *(*SAVER, str(path), "m", "6"),
+        *(strace, "-f", "-o", str(log), *traced, "-e", f"inject={fault}"),
+        *(*SAVER, str(path), "m", str(rounds)),
         stdout=asyncio.subprocess.PIPE,
         cwd=ROOT,
     )
     output, _ = await process.communicate()
     said = told(output)
     assert "" in said["alive"], output
-    assert len(said["saved"] | said["failed"] - {"-"}) == 30
-    assert "INJECTED" in (tmp_path / "strace").read_text()
-    await check(path, said)
-    await save_some(path)
+    assert "INJECTED" in log.read_text()
+    return said
 
 
 async def save_some(path: Path) -> None:
