@@ -109,8 +109,8 @@ def test_a_line_is_whole_however_long_where_no_terminal_is(stopped: Site) -> Non
     assert line.rstrip().endswith("word end")
 
 
-def test_on_a_terminal_a_table_is_as_wide_as_that(stopped: Site) -> None:
-    save(stopped, "a@example.net")
+def test_on_a_terminal_a_table_is_as_wide_as_that_and_the_id_whole(stopped: Site) -> None:
+    mail_id = save(stopped, "a@example.net")
     attempt(stopped, State.QUEUED, "451 4.3.0 " + "word " * 100)
     ours, its = os.openpty()
     command = [sys.executable, "-m", "smtpx", "queue", "list", "--config", str(stopped.config)]
@@ -123,6 +123,7 @@ def test_on_a_terminal_a_table_is_as_wide_as_that(stopped: Site) -> None:
         assert shown.wait(PATIENCE) == 0
     lines = told.decode().splitlines()
     assert len(lines) > 5
+    assert any(line.startswith(f"{mail_id} ") for line in lines)
     assert max(map(len, lines)) <= 80
 
 

@@ -237,7 +237,8 @@ def _show(found: Iterable[Delivery], *, as_json: bool) -> None:
             print(json.dumps(_record(delivery)))
         return
     table = Table(box=None, pad_edge=False)
-    for name in ("id", "recipient", "state", "failed", "next attempt", "last answer"):
+    table.add_column("id", no_wrap=True)  # to be copied
+    for name in ("recipient", "state", "failed", "next attempt", "last answer"):
         table.add_column(name, overflow="fold", justify="right" if name == "failed" else "left")
     for each in found:
         due = _moment(each.next_attempt) if each.state is State.QUEUED else ""
@@ -280,4 +281,4 @@ def _listing(counts: Mapping[str, int]) -> str:
 
 
 def _moment(moment: datetime) -> str:
-    return moment.astimezone().isoformat(sep=" ", timespec="seconds")
+    return f"{moment.astimezone():%m-%d %H:%M}"
