@@ -23,7 +23,7 @@ from smtpx.errors import ConfigurationError
 from smtpx.site import build_environment
 
 from tests.peer import Peer
-from tests.served import JOE, PATIENCE, SECRET, Site, serve, smtpx
+from tests.served import JOE, PATIENCE, SECRET, Site, letters, serve, smtpx
 from tests.signing import dkimpy_verifies, pem, record, rsa_key
 
 if TYPE_CHECKING:
@@ -197,6 +197,25 @@ def test_a_reload_takes_a_new_dkim_key(site: Site) -> None:
     unsigned, signed = site.letters()
     assert b"DKIM-Signature" not in unsigned
     assert dkimpy_verifies(signed.replace(b"\n", b"\r\n"), record(rsa_key()))
+
+
+def test_a_reload_takes_another_place_for_mailboxes(site: Site) -> None:
+    (site.folder / "elsewhere").mkdir()
+    site.change("/mail/", "/elsewhere/")
+    site.reload()
+    site.log_in()
+    site.served.event("delivered")
+    assert site.letters() == []
+    assert len(letters(site.folder / "elsewhere")) == 1
+
+
+def test_a_reload_takes_another_schedule_and_the_queue_goes_on(site: Site) -> None:
+    site.change("[log]", "[queue]\ngaps = [0.1]\nlifetime = 0.1\nwarn_after = inf\njitter = 0\n[log]")
+    site.reload()
+    (site.folder / "mail" / "example.org").write_bytes(b"in the way of the Maildirs")
+    with site.client() as client:
+        client.sendmail("joe@example.org", [JOE], "Subject: hello\n\n")
+    assert site.served.event("bounced")["attempts"] == 2
 
 
 def test_a_configuration_with_a_fault_leaves_the_old_one_in_use(site: Site) -> None:
