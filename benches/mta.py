@@ -1,8 +1,8 @@
 """From 250 to the mailbox: smtpx as an MTA beside Debian's Postfix, on the same disk, alternated in one run.
 
-``python -m benches.mta`` (a quarter of an hour, as root; ``--quick`` is a smoke) drives both with
-Postfix's ``smtp-source`` over kept connections, and writes the raw figures (``docs/mta.json``) and the
-tables of medians (between the markers in ``docs/benchmarks.md`` and ``README.md``). Both sync to the disk what they answer 250
+``python -m benches.mta`` (a quarter of an hour, as root; ``--quick`` is a smoke) drives both by Postfix's
+``smtp-source`` over kept connections, and writes the raw figures (``docs/mta.json``) and tables of medians
+(between the markers in ``docs/benchmarks.md`` and ``README.md``). Both sync to the disk what they answer 250
 and what they put into a Maildir, and log each message to a file.
 """
 

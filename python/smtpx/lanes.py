@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
     from smtpx.delivery import Delivery
+    from smtpx.mail import MailTx
     from smtpx.result import RecipientResult
 
 __all__ = ["Group", "Lanes"]
@@ -25,6 +26,8 @@ class Group:
     mail_id: str
     destination: str
     deliveries: list[Delivery]
+    mail: MailTx | None = None
+    """The message, where the storage has handed it over."""
     concluding: bool = False
     """Whether the transport has answered: from then on it is not cancelled."""
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import IO, Literal
 
 __all__ = ["JSONFormatter", "TextFormatter", "configure", "printable"]
 
 _ORDINARY = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+_PLAIN = re.compile(r"[A-Za-z0-9_.@:+/-]+")
 
 
 def printable(text: str) -> str:
@@ -30,9 +33,13 @@ def _fields(record: logging.LogRecord) -> dict[str, object]:
 
 
 def _moment(record: logging.LogRecord) -> str:
-    return (
-        datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    )
+    second, fraction = divmod(record.created, 1)
+    return f"{_second(int(second))}.{int(fraction * 1000):03}Z"
+
+
+@lru_cache(maxsize=2)
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).isoformat(timespec="seconds").removesuffix("+00:00")
 
 
 class TextFormatter(logging.Formatter):
@@ -58,7 +65,10 @@ def _quoted(value: object) -> str:
         return f"{value:.3f}"
     if isinstance(value, tuple):  # a peer's address and port
         value = ":".join(f"[{part}]" if ":" in str(part) else str(part) for part in value)
-    text = printable(str(value))
+    text = str(value)
+    if _PLAIN.fullmatch(text):
+        return text
+    text = printable(text)
     if text and not set(text) & set(' "='):
         return text
     return '"' + text.replace('"', '\\"') + '"'
@@ -83,7 +93,12 @@ class JSONFormatter(logging.Formatter):
 
 
 def configure(form: Literal["text", "json"], level: str, stream: IO[str]) -> None:
-    """Log to ``stream``, instead of where an earlier call said; ``level`` as in ``LogConfig``."""
+    """Log to ``stream``, instead of where an earlier call said; ``level`` as in ``LogConfig``.
+
+    What of the process and of the code no line shows is not looked up from now on, in the whole process.
+    """
+    logging._srcfile = None  # noqa: SLF001 - the way that logging's documentation names
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JSONFormatter() if form == "json" else TextFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -26,10 +26,11 @@ from smtpx.mail import MailTx
 from smtpx.outcome import Outcome
 from smtpx.result import RecipientResult
 from smtpx.schedule import Schedule
+from smtpx.storage.base import Direct
 from smtpx.verdict import Verdict, judge, wants_success
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
     from datetime import datetime
     from random import Random
     from types import TracebackType
@@ -139,6 +140,7 @@ class Queue:
         self._renewal = 0.0
         self._leap_seen = False
         self._unwatch = self._storage.watch(self._changed)
+        self._refuse = self._storage.hand_over(self) if isinstance(self._storage, Direct) else lambda: None
         self._settler = asyncio.create_task(self._claims.run())
         self._loop = asyncio.create_task(self._run())
         self._running = True
@@ -152,6 +154,7 @@ class Queue:
             return
         self._running = False
         self._unwatch()
+        self._refuse()
         self._stopping.set()
         self._wake.set()
         for group in self._lanes.clear():
@@ -229,7 +232,22 @@ class Queue:
             self._take(claimed)
         return len(claimed)
 
-    def _take(self, claimed: Iterable[Delivery]) -> None:
+    def wants(self, destinations: Collection[str]) -> datetime | None:
+        """See `Taker.wants`: new messages go before none that wait, and are not more than we can hold."""
+        lanes = self._lanes
+        if self._more or self._stopping.is_set() or len(self._claims) >= self._batch:
+            return None
+        if any(name in lanes.full or lanes.answer_of(name) is not None for name in destinations):
+            return None
+        return self._clock.now() + LEASE
+
+    def take(self, mail: MailTx, claimed: Sequence[Delivery]) -> None:
+        """See `Taker.take`."""
+        if not self._claims:
+            self._wake.set()  # the leases are to be kept
+        self._take(claimed, mail)
+
+    def _take(self, claimed: Iterable[Delivery], mail: MailTx | None = None) -> None:
         if not self._claims:
             self._renewal = self._clock.monotonic() + LEASE.total_seconds() / 3
         groups: dict[tuple[str, str], Group] = {}
@@ -237,7 +255,7 @@ class Queue:
             key = delivery.mail_id, delivery.destination
             group = groups.get(key)
             if group is None:
-                groups[key] = Group(*key, [delivery])
+                groups[key] = Group(*key, [delivery], mail)
             else:
                 group.deliveries.append(delivery)
         for group in groups.values():
@@ -363,6 +381,8 @@ class Queue:
 
     async def _load(self, group: Group) -> MailTx | None:
         """Return the message; None where it cannot be read, which an operator has to look at."""
+        if group.mail is not None:
+            return group.mail
         shared = self._mails[group.mail_id]
         if shared.loading is None:
             shared.loading = asyncio.ensure_future(self._storage.mail_load(group.mail_id))

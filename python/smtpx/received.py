@@ -5,10 +5,11 @@ from __future__ import annotations
 import ipaddress
 import re
 from email.utils import format_datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from smtpx.mail import MailTx
     from smtpx.session import Session
@@ -45,7 +46,7 @@ def received_line(mail: MailTx, by: str, date: datetime) -> bytes:
     if len(mail.recipients) == 1 and _fit(mail.recipients[0], utf8="SMTPUTF8" in mail.params):
         lines.append(f"for <{mail.recipients[0]}>")
     trace = "\r\n ".join(lines)
-    return f"Received: {trace};\r\n {format_datetime(date)}\r\n".encode()
+    return f"Received: {trace};\r\n {_date(date.replace(microsecond=0), date.utcoffset())}\r\n".encode()
 
 
 def count_received(data: bytes) -> int:
@@ -59,6 +60,11 @@ def count_received(data: bytes) -> int:
     return sum(1 for _ in _RECEIVED.finditer(data, 0, min(len(data), _MAX_SCAN) if end < 0 else end))
 
 
+@lru_cache(maxsize=16)  # messages of the same second share it
+def _date(date: datetime, offset: timedelta | None) -> str:  # noqa: ARG001 - equal dates may differ in it
+    return format_datetime(date)
+
+
 def _protocol(mail: MailTx) -> str:
     """Return the word of the IANA registry of mail transmission types (RFC 3848, RFC 6531 4.3)."""
     session = mail.session
@@ -69,10 +75,13 @@ def _protocol(mail: MailTx) -> str:
 
 
 def _address_literal(session: Session) -> str:
-    if isinstance(session.peer, str):
-        return ""
+    return "" if isinstance(session.peer, str) else _literal(session.peer[0])
+
+
+@lru_cache(maxsize=256)
+def _literal(host: str) -> str:
     try:
-        address = ipaddress.ip_address(session.peer[0].partition("%")[0])
+        address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
         return ""
     if address.version == 6 and address.ipv4_mapped is not None:

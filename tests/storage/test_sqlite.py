@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import queue as queues
 import stat
 import threading
@@ -19,12 +20,15 @@ from smtpx.storage.sqlite_file import Database
 from smtpx.storage.sqlite_messages import micros
 from smtpx.storage.sqlite_rest import purge
 
-from tests.queue_storages import LEASE, Clock, done, saved
+from tests.queue_storages import LEASE, MINUTE, Clock, done, saved, states
 from tests.storage.disk import POSIX, message
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+    from datetime import datetime
     from pathlib import Path
+
+    from smtpx import Delivery
 
 pytestmark = POSIX
 
@@ -116,7 +120,7 @@ async def test_a_batch_is_bounded_in_number_and_in_octets(queue: SQLiteStorage, 
     assert len(commits.durable) == 1 + 2 + 2
 
 
-async def test_a_claim_waits_for_no_sync_and_what_became_of_it_does(
+async def test_neither_a_claim_nor_what_became_of_it_waits_for_a_sync(
     queue: SQLiteStorage, commits: Commits, clock: Clock
 ) -> None:
     await saved(queue)
@@ -125,7 +129,124 @@ async def test_a_claim_waits_for_no_sync_and_what_became_of_it_does(
     await queue.renew([claimed], clock.now + LEASE)
     assert commits.durable == [False, False]
     await queue.settle([done(claimed)])
-    assert commits.durable == [False, False, True]
+    assert commits.durable == [False, False, False]
+
+
+async def test_what_became_of_a_claim_is_synced_soon_after(
+    queue: SQLiteStorage, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = asyncio.Event()
+    loop, real = asyncio.get_running_loop(), Database.sync
+
+    def sync(db: Database) -> None:
+        real(db)
+        loop.call_soon_threadsafe(synced.set)
+
+    monkeypatch.setattr(Database, "sync", sync)
+    await saved(queue)
+    (claimed,) = await queue.claim(clock.now, LEASE, 10)
+    assert not synced.is_set()
+    await queue.settle([done(claimed)])
+    await synced.wait()
+
+
+async def test_h91_after_that_sync_has_failed_the_file_is_opened_anew(
+    queue: SQLiteStorage, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mail = await saved(queue)
+    (claimed,) = await queue.claim(clock.now, LEASE, 10)
+    closed = asyncio.Event()
+    loop, real = asyncio.get_running_loop(), Database.close
+
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, "the disk is gone")
+
+    def close(db: Database) -> None:
+        real(db)
+        loop.call_soon_threadsafe(closed.set)
+
+    with monkeypatch.context() as failing:
+        failing.setattr("smtpx.storage.sqlite_file.os.fsync", fail)
+        failing.setattr(Database, "close", close)
+        await queue.settle([done(claimed)])
+        await closed.wait()
+    assert await states(queue, mail) == {"joe@example.org": State.DELIVERED}
+    await queue.mail_save(message())
+
+
+class Hands:
+    """Takes what it is given, while it is open."""
+
+    def __init__(self, until: datetime) -> None:
+        self.until: datetime | None = until
+        self.taken: list[tuple[MailTx, Sequence[Delivery]]] = []
+        self.wanted = asyncio.Event()
+
+    def wants(self, destinations: Collection[str]) -> datetime | None:
+        self.wanted.set()
+        return self.until
+
+    def take(self, mail: MailTx, claimed: Sequence[Delivery]) -> None:
+        self.taken.append((mail, claimed))
+
+
+async def test_a_new_message_is_handed_over_as_it_was_saved_and_claimed(
+    queue: SQLiteStorage, commits: Commits, clock: Clock
+) -> None:
+    hands = Hands(clock.now + LEASE)
+    queue.hand_over(hands)
+    mail = await saved(queue, "joe@example.org", "ann@example.net")
+    ((taken, claimed),) = hands.taken
+    assert commits.durable == [True]
+    assert list(claimed) == await queue.deliveries(mail_id=mail.id)
+    loaded = await queue.mail_load(mail.id)
+    mail.recipients.clear()
+    assert (taken.id, taken.recipients, taken.data) == (mail.id, loaded.recipients, loaded.data)
+    assert await queue.claim(clock.now, LEASE, 10) == []
+    assert await queue.settle([done(each) for each in claimed]) == []
+
+
+async def test_what_is_not_wanted_or_not_due_is_not_handed_over(queue: SQLiteStorage, clock: Clock) -> None:
+    hands = Hands(clock.now + LEASE)
+    end = queue.hand_over(hands)
+    await saved(queue, postpone=clock.now + MINUTE)
+    hands.until = None
+    await saved(queue)
+    hands.until = clock.now + LEASE
+    end()
+    await saved(queue)
+    assert hands.taken == []
+    assert len(await queue.claim(clock.now, LEASE, 10)) == 2
+
+
+@pytest.mark.parametrize("how", ["cancelled", "ended"])
+async def test_what_is_claimed_for_a_taker_that_cannot_have_it_comes_free(
+    queue: SQLiteStorage, commits: Commits, clock: Clock, how: str
+) -> None:
+    hands = Hands(clock.now + LEASE)
+    end = queue.hand_over(hands)
+    commits.open.clear()
+    saving = asyncio.create_task(queue.mail_save(message()))
+    await commits.hold()
+    if how == "cancelled":
+        saving.cancel()
+    else:
+        end()
+    commits.open.set()
+    await asyncio.wait([saving])
+    assert hands.taken == []
+    await queue.stats(clock.now)
+    assert len(await queue.claim(clock.now, LEASE, 10)) == 1
+
+
+async def test_what_a_process_that_died_was_handed_comes_free(tmp_path: Path, clock: Clock) -> None:
+    first = SQLiteStorage(tmp_path / "queue.db", reserve=0, clock=clock)
+    async with SQLiteStorage(tmp_path / "queue.db", reserve=0, clock=clock) as second:
+        async with first:
+            first.hand_over(Hands(clock.now + LEASE))
+            await saved(first)
+            assert await second.claim(clock.now, LEASE, 10) == []
+        assert len(await second.claim(clock.now, LEASE, 10)) == 1
 
 
 async def test_one_that_cannot_be_saved_fails_none_of_its_batch(

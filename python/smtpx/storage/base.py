@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from smtpx.delivery import Delivery
     from smtpx.mail import MailTx
 
-__all__ = ["Audit", "QueueStats", "QueueStorage", "Reserving", "Storage"]
+__all__ = ["Audit", "Direct", "QueueStats", "QueueStorage", "Reserving", "Storage", "Taker"]
 
 
 class Storage(Protocol):
@@ -129,6 +129,30 @@ class Audit:
     faults: Sequence[str]
 
 
+class Taker(Protocol):
+    """Takes new messages as they are saved, without having to claim and load them."""
+
+    def wants(self, destinations: Collection[str]) -> datetime | None:
+        """Return until when a message that is due now and about to be saved is to be claimed; None: not."""
+        ...
+
+    def take(self, mail: MailTx, claimed: Sequence[Delivery]) -> None:
+        """Take a message that is saved, and claimed for every recipient."""
+        ...
+
+
+@runtime_checkable
+class Direct(Protocol):
+    """A queue's storage that can claim a message for a queue of the same process in the commit that saves it.
+
+    Nothing else is different for it: a crash frees the claim as every other.
+    """
+
+    def hand_over(self, taker: Taker) -> Callable[[], None]:
+        """Offer new messages to the taker, on this event loop; returns what ends that."""
+        ...
+
+
 @runtime_checkable
 class QueueStorage(Storage, Protocol):
     """A storage that a queue can run on: it keeps a `Delivery` for each recipient of each message.
@@ -162,6 +186,9 @@ class QueueStorage(Storage, Protocol):
 
     async def settle(self, settled: Sequence[Delivery]) -> list[Delivery]:
         """Write what became of claimed recipients, all in one commit, and return those that were not written.
+
+        A crash of the process does not undo it. One of the system, as a power cut, may undo the last tenth of
+        a second: what was delivered then is tried again, as after a crash a moment before it was settled.
 
         Not written is one whose lease was lost and claimed anew, or that an operator made final meanwhile. An
         operator's hold of a recipient that was under way is kept, unless the attempt made it final. The

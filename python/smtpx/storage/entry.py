@@ -16,6 +16,7 @@ __all__ = ["EntryError", "decode_envelope", "encode_envelope", "entry_checksum",
 _MAGIC = "smtpx-mail"
 _VERSION = 1
 _MAX_HEADER = 128
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class EntryError(ValueError):
@@ -42,7 +43,7 @@ def encode_envelope(mail: MailTx) -> bytes:
         "retry": mail.retry,
         "session": None if session is None else {name: getattr(session, name) for name in Session.__slots__},
     }
-    return json.dumps(fields, separators=(",", ":")).encode("ascii") + b"\n"
+    return _to_json(fields).encode("ascii") + b"\n"
 
 
 def entry_checksum(envelope: bytes, content: bytes) -> int:

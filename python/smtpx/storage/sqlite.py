@@ -4,15 +4,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sqlite3
+from copy import copy
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from smtpx.delivery import State
 from smtpx.errors import StorageError
-from smtpx.mail import new_id
+from smtpx.mail import MailTx, new_id
 from smtpx.storage import sqlite_audit, sqlite_claims, sqlite_messages, sqlite_operator
 from smtpx.storage.batches import Batches
 from smtpx.storage.entry import EntryError
@@ -27,8 +30,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from smtpx.delivery import Delivery
-    from smtpx.mail import MailTx
-    from smtpx.storage.base import Audit, QueueStats
+    from smtpx.storage.base import Audit, QueueStats, Taker
     from smtpx.storage.batches import Job
     from smtpx.storage.sqlite_file import Database
 
@@ -79,6 +81,8 @@ class SQLiteStorage:
         self._writer = Writer(self.path, reserve, keep, clock, FreeSpace(self.path.parent))
         self._loads = _reading(self.path)
         self._reports = _reading(self.path)
+        self._taker: Taker | None = None
+        self._taker_loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def reserve(self) -> int:
@@ -138,7 +142,37 @@ class SQLiteStorage:
         """See `Storage.mail_save` and `QueueStorage`; a message needs a recipient here."""
         if not mail.id:
             mail.id = new_id()
-        await self._writer.save(NewMail(mail, self._micros()))
+        new = NewMail(mail, self._micros())
+        taker = self._taker_of(new)
+        if taker is None:
+            await self._writer.save(new)
+            return
+        copied = _copied(mail)
+        try:
+            await self._writer.save(new)
+        except asyncio.CancelledError:
+            self._give_back(new)  # it may have been saved
+            raise
+        if taker is self._taker:
+            taker.take(copied, new.deliveries())
+        else:
+            self._give_back(new)
+
+    def _taker_of(self, new: NewMail) -> Taker | None:
+        """Return who takes the message as soon as it is saved, and then have it claimed."""
+        if self._taker is None or new.due > new.saved or self._taker_loop is not asyncio.get_running_loop():
+            return None
+        until = self._taker.wants(new.destinations)
+        if until is None:
+            return None
+        new.until = micros(until)
+        return self._taker
+
+    def _give_back(self, new: NewMail) -> None:
+        """Let others claim what nobody took."""
+        now = self._micros()
+        back = [replace(each, next_attempt=moment(now)) for each in new.deliveries()]
+        self._writer.soon(lambda db: sqlite_claims.settle(db, back, now))
 
     async def mail_load(self, id: str) -> MailTx:
         """See `Storage.mail_load`."""
@@ -183,7 +217,7 @@ class SQLiteStorage:
 
     async def settle(self, settled: Sequence[Delivery]) -> list[Delivery]:
         """See `QueueStorage.settle`."""
-        return await self._writer.do(lambda db: sqlite_claims.settle(db, settled, self._micros()))
+        return await self._writer.shortly(lambda db: sqlite_claims.settle(db, settled, self._micros()))
 
     async def next_due(self, busy: Collection[str] = ()) -> datetime | None:
         """See `QueueStorage.next_due`."""
@@ -198,6 +232,16 @@ class SQLiteStorage:
     def watch(self, changed: Callable[[], None]) -> Callable[[], None]:
         """See `QueueStorage.watch`."""
         return self._writer.watch(changed)
+
+    def hand_over(self, taker: Taker) -> Callable[[], None]:
+        """See `Direct.hand_over`; the last taker of several is the one."""
+        self._taker, self._taker_loop = taker, asyncio.get_running_loop()
+
+        def end() -> None:
+            if self._taker is taker:
+                self._taker = None
+
+        return end
 
     # What an operator asks
 
@@ -289,6 +333,21 @@ class SQLiteStorage:
         if not self._writer.is_open:
             await self._writer.opened()
         return await batches.submit(work)
+
+
+def _copied(mail: MailTx) -> MailTx:
+    """Return a message that is the taker's: what its owner does to the other then is not in it."""
+    return MailTx(
+        mail.mail_from,
+        list(mail.recipients),
+        mail.data,
+        params=dict(mail.params),
+        rcpt_params=[dict(params) for params in mail.rcpt_params],
+        id=mail.id,
+        received=mail.received,
+        retry=mail.retry,
+        session=copy(mail.session),
+    )
 
 
 def _reading(path: Path) -> Batches[Reader]:

@@ -47,6 +47,9 @@ class Database:
         """
         self.path = path
         self.stirred = False
+        """Whether something may have come due, for all who wait."""
+        self.handed = False
+        """Whether something was saved that is claimed already: news for other processes alone."""
         self._durable = True
         self._pages = 0
         self._changes = 0
@@ -102,6 +105,19 @@ class Database:
         # How long the log is SQLite does not tell; less than if every row that changed had its own page.
         self._pages += octets // _PAGE + (changes - self._changes) + 8
         self._changes = changes
+
+    def sync(self) -> None:
+        """Make durable what was committed without that."""
+        try:
+            log = os.open(f"{self.path}-wal", os.O_RDWR)  # which nobody locks: to close it frees no lock
+            try:
+                os.fsync(log)
+            finally:
+                os.close(log)
+        except OSError as error:
+            failed = sqlite3.OperationalError(str(error))
+            failed.sqlite_errorcode = sqlite3.SQLITE_IOERR
+            raise failed from error
 
     def rollback(self) -> None:
         """Undo what was done since `begin`; nothing where that is over."""

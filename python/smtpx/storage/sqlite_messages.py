@@ -9,7 +9,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from smtpx.delivery import destination_of
+from smtpx.delivery import Delivery, State, destination_of
 from smtpx.errors import MailNotFound, StorageError
 from smtpx.storage.entry import EntryError, decode_envelope, encode_envelope, entry_checksum
 from smtpx.storage.spool import ID
@@ -17,7 +17,6 @@ from smtpx.storage.spool import ID
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from smtpx.delivery import State
     from smtpx.mail import MailTx
     from smtpx.storage.sqlite_file import Database, Reader, Row
 
@@ -39,12 +38,12 @@ __all__ = [
 ]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 def micros(moment: datetime) -> int:
     """Return how the tables keep a moment: microseconds since 1970."""
-    return (moment.astimezone(UTC) - _EPOCH) // _MICROSECOND
+    since = moment - _EPOCH  # whatever its zone
+    return (since.days * 86400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def moment(micros: int) -> datetime:
@@ -61,7 +60,19 @@ class NewMail:
 
     """
 
-    __slots__ = ("attempts", "content", "due", "envelope", "id", "received", "recipients", "saved")
+    __slots__ = (
+        "attempts",
+        "content",
+        "destinations",
+        "due",
+        "envelope",
+        "id",
+        "received",
+        "recipients",
+        "saved",
+        "token",
+        "until",
+    )
 
     def __init__(self, mail: MailTx, now: int) -> None:
         self.envelope = encode_envelope(mail)
@@ -76,11 +87,36 @@ class NewMail:
             )
         self.content = mail.data
         self.recipients = tuple(mail.recipients)
+        self.destinations = [destination_of(recipient) for recipient in self.recipients]
         self.received = now if mail.received is None else micros(mail.received)
         # What says that it came tomorrow is due today all the same.
         self.due = min(self.received, now) if mail.postpone is None else micros(mail.postpone)
         self.attempts = mail.retry
         self.saved = now
+        self.until: int | None = None
+        self.token = 0
+
+    def deliveries(self) -> list[Delivery]:
+        """Return the records of a message that was claimed as it was saved."""
+        assert self.until is not None  # noqa: S101 - as it says
+        until, received, saved = map(moment, (self.until, self.received, self.saved))
+        return [
+            Delivery(
+                self.id,
+                place,
+                address,
+                destination,
+                State.QUEUED,
+                self.attempts,
+                until,
+                received,
+                saved,
+                token=self.token,
+            )
+            for place, (address, destination) in enumerate(
+                zip(self.recipients, self.destinations, strict=True)
+            )
+        ]
 
     @property
     def octets(self) -> int:
@@ -91,13 +127,13 @@ class NewMail:
 _ADD_MESSAGE = "INSERT INTO message (key, id, received, size, recipients, open) VALUES (?, ?, ?, ?, ?, ?)"
 _ADD_BODY = "INSERT INTO body (message, checksum, envelope, content) VALUES (?, ?, ?, ?)"
 _ADD_RECIPIENT = (
-    "INSERT INTO recipient (message, destination, place, address, state, attempts, next, changed, token)"
-    " VALUES (?, ?, ?, ?, 'queued', ?, ?, ?, ?)"
+    "INSERT INTO recipient (message, destination, place, address, state, attempts, next, changed, token,"
+    " owner) VALUES (?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?)"
 )
 
 
-def save(db: Database, mails: Sequence[NewMail], token: int = 0) -> None:
-    """Add messages that are not there yet.
+def save(db: Database, mails: Sequence[NewMail], owner: str, token: int = 0) -> None:
+    """Add messages that are not there yet; those that have an ``until`` are claimed by the owner.
 
     Raises:
         sqlite3.IntegrityError: one is; some of the others may have been added.
@@ -113,18 +149,23 @@ def save(db: Database, mails: Sequence[NewMail], token: int = 0) -> None:
         count = len(mail.recipients)
         messages.append((key, mail.id, mail.received, len(mail.content), count, count))
         bodies.append((key, entry_checksum(mail.envelope, mail.content), mail.envelope, mail.content))
-        for place, address in enumerate(mail.recipients):
-            destination = destination_of(address)
-            recipients.append((key, destination, place, address, mail.attempts, mail.due, mail.saved, token))
-            due[destination] = min(due.get(destination, mail.due), mail.due)
+        if mail.until is None:
+            first, mail.token, by = mail.due, token, None
+            db.stirred = True
+        else:
+            first, mail.token, by = mail.until, token + 1, owner
+            db.handed = True
+        attempts, saved = mail.attempts, mail.saved
+        for place, (address, name) in enumerate(zip(mail.recipients, mail.destinations, strict=True)):
+            recipients.append((key, name, place, address, attempts, first, saved, mail.token, by))
+            due[name] = min(due.get(name, first), first)
     db.executemany(_ADD_MESSAGE, messages)
     db.executemany(_ADD_BODY, bodies)
     db.executemany(_ADD_RECIPIENT, recipients)
     note_destinations(db, due)
-    db.stirred = True
 
 
-def save_anew(db: Database, mail: NewMail) -> None:
+def save_anew(db: Database, mail: NewMail, owner: str) -> None:
     """Add a message, in place of one of the same id."""
     token = 0
     if (row := db.execute("SELECT key FROM message WHERE id = ?", (mail.id,)).fetchone()) is not None:
@@ -133,7 +174,7 @@ def save_anew(db: Database, mail: NewMail) -> None:
         token = 1 + max((token for _, token in old), default=0)
         forget(db, row)
         refresh_destinations(db, [name for name, _ in old])
-    save(db, [mail], token)
+    save(db, [mail], owner, token)
 
 
 def forget(db: Database, keys: Iterable[int]) -> None:

@@ -35,19 +35,21 @@ _T = TypeVar("_T")
 _BATCH = 256
 _MICROSECOND = timedelta(microseconds=1)
 _PAUSE = 10.0  # seconds from the end of a purge to the next
+_SHORTLY = 0.1  # seconds until what was not durable at once is
 _UNSOUND = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_NOMEM}
 
 
 class _Save:
     """What a job does that only saves: those of a batch go in together."""
 
-    __slots__ = ("mail",)
+    __slots__ = ("mail", "owner")
 
-    def __init__(self, mail: NewMail) -> None:
+    def __init__(self, mail: NewMail, owner: Callable[[Database], str]) -> None:
         self.mail = mail
+        self.owner = owner
 
     def __call__(self, db: Database) -> None:
-        save_anew(db, self.mail)
+        save_anew(db, self.mail, "" if self.mail.until is None else self.owner(db))
 
 
 class _Light:
@@ -78,6 +80,7 @@ class Writer:
         self._wake: Wake | None = None
         self._watchers: list[tuple[asyncio.AbstractEventLoop, Callable[[], None]]] = []
         self._rested = -_PAUSE
+        self._will_sync = False
         self.batches: Batches[Database] = Batches(
             str(path), self._do, self._end, rest=self._rest, limit=_BATCH
         )
@@ -100,9 +103,24 @@ class Writer:
         result: _T = await self.batches.submit(_Light(work))
         return result
 
+    async def shortly(self, work: Callable[[Database], _T]) -> _T:
+        """Have it done, durable with the next `do` or `save`, or a tenth of a second later."""
+        if not self._will_sync:
+            self._will_sync = True
+            asyncio.get_running_loop().call_later(_SHORTLY, self._sync_soon)
+        return await self.lightly(work)
+
+    def _sync_soon(self) -> None:
+        self._will_sync = False
+        self.batches.soon(_Light(lambda db: db.sync()))
+
     async def save(self, mail: NewMail) -> None:
         """Have it saved, durable when this returns."""
-        await self.batches.submit(_Save(mail), mail.octets)
+        await self.batches.submit(_Save(mail, self.owner), mail.octets)
+
+    def soon(self, work: Callable[[Database], object]) -> None:
+        """Have it done, see `lightly`; nobody waits for it."""
+        self.batches.soon(_Light(work))
 
     def room(self) -> int:
         """Return the octets that were free a second ago, those within the file too."""
@@ -148,7 +166,7 @@ class Writer:
             self._close()
             _fail(jobs, error)
         else:
-            if db.stirred:
+            if db.stirred or db.handed:
                 self._stir(db)
 
     def _work(self, db: Database, jobs: Sequence[Job[Database]]) -> None:
@@ -156,7 +174,7 @@ class Writer:
             some = list(group)
             if are_saves:
                 some = self._with_room(db, some)
-            if are_saves and len(some) > 1 and _save_all(db, some):
+            if are_saves and len(some) > 1 and self._save_all(db, some):
                 continue
             for job in some:
                 self._do_one(db, job)
@@ -186,6 +204,21 @@ class Writer:
                 room -= job.octets
         return some
 
+    def _save_all(self, db: Database, jobs: Sequence[Job[Database]]) -> bool:
+        """Save them together; False where one of them is no ordinary one, and nothing was done."""
+        mails = [job.work.mail for job in jobs if isinstance(job.work, _Save)]
+        try:
+            with db.part():
+                claimed = any(mail.until is not None for mail in mails)
+                save(db, mails, self.owner(db) if claimed else "")
+        except (sqlite3.Error, ValueError, OverflowError) as error:
+            if isinstance(error, sqlite3.Error) and _is_unsound(db, error):
+                raise
+            return False
+        for job in jobs:
+            job.succeed(None)
+        return True
+
     def _opened(self) -> Database:
         if self._db is None:
             db = Database(self._path)
@@ -201,8 +234,9 @@ class Writer:
 
     def _stir(self, db: Database) -> None:
         """Wake who waits for something to come due, here and elsewhere."""
-        db.stirred = False
-        self._call_watchers()
+        if db.stirred:
+            self._call_watchers()
+        db.stirred = db.handed = False
         own = None if self._wake is None else self._wake.name
         try:
             gone = [name for name in _owners(db) if name != own and not Wake.call(self._path, name)]
@@ -248,6 +282,7 @@ class Writer:
         if self._db is not None and self._wake is not None:
             with contextlib.suppress(sqlite3.Error):  # others see that we are gone
                 self._bury(self._db, [self._wake.name])
+                self._db.sync()
                 self._stir(self._db)
         self._close()
         if self._wake is not None:
@@ -263,20 +298,6 @@ class Writer:
 
     def _micros(self) -> int:
         return micros(self._clock())
-
-
-def _save_all(db: Database, jobs: Sequence[Job[Database]]) -> bool:
-    """Save them together; False where one of them is no ordinary one, and nothing was done."""
-    try:
-        with db.part():
-            save(db, [job.work.mail for job in jobs if isinstance(job.work, _Save)])
-    except (sqlite3.Error, ValueError, OverflowError) as error:
-        if isinstance(error, sqlite3.Error) and _is_unsound(db, error):
-            raise
-        return False
-    for job in jobs:
-        job.succeed(None)
-    return True
 
 
 def _is_unsound(db: Database, error: sqlite3.Error) -> bool:
