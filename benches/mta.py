@@ -13,7 +13,7 @@ import pwd
 import subprocess
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -80,12 +80,21 @@ LOADS = (
     Load("in the Maildir, 20 sessions", 20, 10000, 3.0, mailbox=True),
 )
 
-Samples = dict[str, list[float]]
+
+@dataclass(frozen=True)
+class Sample:
+    """Messages a second, and CPU microseconds a message, of all processes together, until they rest."""
+
+    rate: float
+    cpu: float
+
+
+Samples = dict[str, list[Sample]]
 
 
 @contextlib.contextmanager
-def serving(name: str, root: Path, *, mailbox: bool) -> Iterator[int]:
-    """Run an MTA with its spool in a folder; give its port."""
+def serving(name: str, root: Path, *, mailbox: bool) -> Iterator[tuple[int, int]]:
+    """Run an MTA with its spool in a folder; give its port and its first process."""
     if name == OWN:
         (root / "mail").mkdir()
         (root / "smtpx.toml").write_text(_CONFIG.format(root=root, domain=DOMAIN, host=peers.HOST))
@@ -93,16 +102,16 @@ def serving(name: str, root: Path, *, mailbox: bool) -> Iterator[int]:
         mode = "deliver" if mailbox else "discard"
         with (
             (root / "log").open("wb") as log,
-            peers.listening("benches.mta_server", str(root / "smtpx.toml"), mode, log=log) as (port, _),
+            peers.listening("benches.mta_server", str(root / "smtpx.toml"), mode, log=log) as (port, pid),
         ):
-            yield port
+            yield port, pid
         return
     port = peers.free_port()
     main = _MAIN + (_MAILBOX if mailbox else "")
     values = main.format(root=root, domain=DOMAIN, owner=pwd.getpwnam("nobody"))
     make_instance(root, values, f"{peers.HOST}:{port} inet n - n - - smtpd\n")
     with instance(root, lambda: peers.wait_for(port)):
-        yield port
+        yield port, int((root / "queue" / "pid" / "master.pid").read_text())
 
 
 def arrived(root: Path) -> int:
@@ -110,18 +119,20 @@ def arrived(root: Path) -> int:
     return sum(sum(1 for _ in new.iterdir()) for new in root.glob("mail/**/new"))
 
 
-def rate(name: str, load: Load, messages: int) -> float:
-    """Send messages to a fresh server; return how many a second came to where they are counted."""
+def run(name: str, load: Load, messages: int) -> Sample:
+    """Send messages to a fresh server."""
     # Not /tmp: that may be in memory, where a sync is nothing.
     with tempfile.TemporaryDirectory(prefix="mta-", dir="/var/tmp") as directory:
         root = Path(directory)
-        with serving(name, root, mailbox=load.mailbox) as port:
+        with serving(name, root, mailbox=load.mailbox) as (port, pid):
             send(port, load.sessions, load.sessions)  # processes started, imports done
             until_arrived(root, load.sessions if load.mailbox else 0)
+            before = process.settled_cpu_seconds(pid)
             start = time.perf_counter()
             send(port, load.sessions, messages)
             until_arrived(root, load.sessions + messages if load.mailbox else 0)
-            return messages / (time.perf_counter() - start)
+            rate = messages / (time.perf_counter() - start)
+            return Sample(rate, (process.settled_cpu_seconds(pid) - before) / messages * 1e6)
 
 
 def until_arrived(root: Path, messages: int) -> None:
@@ -144,7 +155,7 @@ def measure(load: Load, names: list[str], rounds: int, share: float) -> Samples:
     samples: Samples = {name: [] for name in names}
     messages = max(load.sessions, int(load.messages * share))
     for name in publish.turns(names, rounds):
-        samples[name].append(rate(name, load, messages))
+        samples[name].append(run(name, load, messages))
     return samples
 
 
@@ -157,17 +168,29 @@ def main() -> None:
         print(f"{load.title} ...", flush=True)
         results[load.title] = measure(load, names, rounds, share)
     figures = {
-        load: {name: median(rates) for name, rates in samples.items()} for load, samples in results.items()
+        load: {name: median(each.rate for each in of_name) for name, of_name in samples.items()}
+        for load, samples in results.items()
+    }
+    costs = {
+        load: {name: median(each.cpu for each in of_name) for name, of_name in samples.items()}
+        for load, samples in results.items()
     }
     summary = publish.summary("messages a second", figures)
     verdicts = publish.verdicts("server", {load.title: load.bars for load in LOADS}, figures)
-    print(summary, verdicts, sep="\n\n")
+    cost = publish.summary("CPU microseconds a message", costs)
+    print(summary, verdicts, cost, sep="\n\n")
     if arguments.quick or arguments.only:
         return
-    publish.raw("mta", loads=results)
+    publish.raw(
+        "mta",
+        loads={
+            load: {name: [asdict(each) for each in of_name] for name, of_name in samples.items()}
+            for load, samples in results.items()
+        },
+    )
     conditions = f"Medians of {rounds} rounds; {publish.conditions()}."
     publish.section("mta", f"{summary}\n\n{conditions}")
-    publish.section("mta-details", verdicts)
+    publish.section("mta-details", f"{verdicts}\n\n{cost}")
 
 
 if __name__ == "__main__":
