@@ -243,13 +243,14 @@ class Queue:
 
     def take(self, mail: MailTx, claimed: Sequence[Delivery]) -> None:
         """See `Taker.take`."""
-        if not self._claims:
-            self._wake.set()  # the leases are to be kept
         self._take(claimed, mail)
 
     def _take(self, claimed: Iterable[Delivery], mail: MailTx | None = None) -> None:
         if not self._claims:
-            self._renewal = self._clock.monotonic() + LEASE.total_seconds() / 3
+            monotonic = self._clock.monotonic()
+            if monotonic >= self._renewal:
+                self._wake.set()  # nobody waits for the time to renew
+            self._renewal = monotonic + LEASE.total_seconds() / 3
         groups: dict[tuple[str, str], Group] = {}
         for delivery in self._claims.take(claimed):
             key = delivery.mail_id, delivery.destination
@@ -289,8 +290,9 @@ class Queue:
         pauses = []
         if self._due is not None and not self._stopping.is_set() and not self._more:
             pauses.append((self._due - self._clock.now()).total_seconds())
-        if self._claims:
-            pauses.append(self._renewal - self._clock.monotonic())
+        until_renewal = self._renewal - self._clock.monotonic()
+        if self._claims or until_renewal > 0:  # soon there are some again
+            pauses.append(until_renewal)
         return max(min(pauses), 0.0) if pauses else None
 
     async def _look_at_the_clock(self) -> None:
@@ -477,9 +479,11 @@ class Queue:
     def _settled(self, due: datetime | None, again: list[Delivery]) -> None:
         if again:
             self._take(again)
-        if due is not None and (self._due is None or due < self._due):
+        sooner = due is not None and (self._due is None or due < self._due)
+        if sooner:
             self._due = due
-        self._wake.set()
+        if again or sooner or self._more:
+            self._wake.set()
 
 
 def _of(group: Group) -> dict[str, object]:

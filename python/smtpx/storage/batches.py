@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 from smtpx.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 __all__ = ["Batches", "Job"]
+
+_PATIENCE = 0.01  # seconds
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -78,6 +80,7 @@ class Batches(Generic[_T]):
         self._thread: threading.Thread | None = None
         self._jobs: _Jobs[_T] = queue.SimpleQueue()
         self._guard = threading.Lock()  # no job may follow the None that ends the thread
+        self._patient: list[Job[_T]] = []
 
     async def submit(self, work: Callable[[_T], _R], octets: int = 0) -> _R:
         """Have it done and return its result, or raise its exception.
@@ -90,6 +93,17 @@ class Batches(Generic[_T]):
         self._put(job)
         return await job.future  # type: ignore[no-any-return]
 
+    async def submit_patiently(self, work: Callable[[_T], _R], octets: int = 0) -> _R:
+        """As `submit`, with whatever is submitted next, or after some milliseconds."""
+        job: Job[_T] = Job(work, octets)
+        with self._guard:
+            self._check_open()
+            self._patient.append(job)
+            first = len(self._patient) == 1
+        if first:
+            job.loop.call_later(_PATIENCE, self._put_patient)
+        return await job.future  # type: ignore[no-any-return]
+
     def soon(self, work: Callable[[_T], object]) -> None:
         """Have it done, of this event loop's own accord: nobody waits for it. Nothing where it is closed."""
         job: Job[_T] = Job(work, 0)
@@ -97,21 +111,35 @@ class Batches(Generic[_T]):
         with contextlib.suppress(StorageError):
             self._put(job)
 
-    def _put(self, job: Job[_T]) -> None:
+    def _put_patient(self) -> None:
+        if self._patient:
+            with contextlib.suppress(StorageError):  # closed: they were put then
+                self._put()
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise StorageError(f"the storage {self._name} is closed: open it again")
+
+    def _put(self, *jobs: Job[_T]) -> None:
         with self._guard:
-            if self.closed:
-                raise StorageError(f"the storage {self._name} is closed: open it again")
+            self._check_open()
             if self._thread is None:
                 self._jobs = queue.SimpleQueue()
                 # A daemon: a program that forgets close() still ends; what it did not await was not promised.
                 self._thread = threading.Thread(target=self._run, args=(self._jobs,), daemon=True)
                 self._thread.start()
+            self._put_all(jobs)
+
+    def _put_all(self, jobs: Iterable[Job[_T]]) -> None:
+        patient, self._patient = self._patient, []
+        for job in (*patient, *jobs):
             self._jobs.put(job)
 
     async def close(self) -> None:
         """Finish what was begun and end the thread; to close twice is nothing."""
         with self._guard:
             self.closed = True
+            self._put_all(())
             self._jobs.put(None)
             thread, self._thread = self._thread, None
         if thread is not None:

@@ -104,11 +104,12 @@ class Writer:
         return result
 
     async def shortly(self, work: Callable[[Database], _T]) -> _T:
-        """Have it done, durable with the next `do` or `save`, or a tenth of a second later."""
+        """Have it done with the next job or in some milliseconds; durable a tenth of a second later."""
         if not self._will_sync:
             self._will_sync = True
             asyncio.get_running_loop().call_later(_SHORTLY, self._sync_soon)
-        return await self.lightly(work)
+        result: _T = await self.batches.submit_patiently(_Light(work))
+        return result
 
     def _sync_soon(self) -> None:
         self._will_sync = False
