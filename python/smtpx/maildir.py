@@ -7,6 +7,7 @@ import errno
 import hashlib
 import logging
 import re
+import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -68,6 +69,8 @@ class MaildirTransport:
         self._mailbox_of = mailbox_of or str
         self._files = MaildirFiles(self.template.root)
         self._waiting: deque[_Job] = deque()
+        self._working = 0
+        self._guard = threading.Lock()  # a thread that ends must not overlook what just came
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="smtpx-maildir")
 
     def concurrency(self, destination: str) -> int:  # noqa: ARG002 - the same for all
@@ -78,9 +81,12 @@ class MaildirTransport:
         """See `Transport.deliver`."""
         loop = asyncio.get_running_loop()
         jobs = [_Job(mail, delivery, loop.create_future()) for delivery in deliveries]
-        for job in jobs:
-            self._waiting.append(job)
-            self._threads.submit(self._work)
+        with self._guard:
+            self._waiting.extend(jobs)
+            more = min(len(jobs), _THREADS - self._working)
+            for _ in range(more):
+                self._threads.submit(self._work)
+            self._working += more
         return {job.delivery.recipient: await job.done for job in jobs}
 
     async def close(self) -> None:
@@ -96,17 +102,21 @@ class MaildirTransport:
         await self.close()
 
     def _work(self) -> None:
-        """Do what waits, up to a batch; another thread may have been quicker. Runs in a thread."""
-        batch: list[_Job] = []
-        while len(batch) < _BATCH:
+        """Do what waits, batch after batch, until nothing does. Runs in a thread."""
+        while batch := self._next_batch():
             try:
-                batch.append(self._waiting.popleft())
-            except IndexError:
-                break
-        try:
-            self._do(batch)
-        except Exception as error:  # a fault of ours: their callers must hear of it
-            _finish([(job, error) for job in batch])
+                self._do(batch)
+            except Exception as error:  # a fault of ours: their callers must hear of it
+                _finish([(job, error) for job in batch])
+            del batch  # else its messages were held for as long as the thread
+
+    def _next_batch(self) -> list[_Job]:
+        with self._guard:
+            share = -(-len(self._waiting) // _THREADS)  # the threads' syncs share the disk's work too
+            batch = [self._waiting.popleft() for _ in range(min(share, _BATCH))]
+            if not batch:
+                self._working -= 1
+            return batch
 
     def _do(self, batch: Iterable[_Job]) -> None:
         results: list[tuple[_Job, RecipientResult | Exception]] = []
