@@ -2,7 +2,7 @@
 
 ``python -m tests.torture.full_disk`` from the top of the repository, as root. The mail is on a small file
 system beside some ballast; each time the server refuses, a piece of the ballast goes. First with a reserve,
-of which nothing may be used up, and then practically without.
+which the queue may not touch, and then practically without.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tests.torture.command import command, tell
 from tests.torture.image import MIB, Unavailable, mounted_image
-from tests.torture.load import Load
+from tests.torture.load import SESSIONS, Load
 from tests.torture.record import Record
 from tests.torture.subjects import SUBJECTS
 
@@ -24,11 +24,13 @@ if TYPE_CHECKING:
 
 __all__ = ["RESERVE", "Filled", "fill_disk"]
 
-RESERVE = 8 * MIB
+RESERVE = 32 * MIB
 _ENOUGH = 50  # refusals, so that each session has had some
 _MORE = 20  # messages after it
-_SLACK = MIB  # what a file system needs for a few files, beside their octets
 _LARGEST = 500_000  # octets of a message: the disk is to be full soon
+_SLACK = MIB + 3 * SESSIONS * _LARGEST
+"""The reserve is the queue's. What came before may still be on its way into mailboxes on the same disk: a
+message of each session for each recipient; and files need a little more than their octets."""
 
 
 class Filled:
@@ -39,7 +41,7 @@ class Filled:
         self.free: list[int] = []
 
     def sound(self, reserve: int) -> bool:
-        """Whether no mail is lost, it was refused as it must be, and nothing of the reserve was used up."""
+        """Whether no mail is lost, it was refused as it must be, and the reserve was left alone."""
         # 421 ends a session that has been refused too often.
         refused = self.record.refused.keys()
         return self.record.sound and {452} <= refused <= {452, 421} and min(self.free) >= reserve - _SLACK

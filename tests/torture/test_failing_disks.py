@@ -44,12 +44,12 @@ def test_h91_a_disk_that_fails_now_and_then_makes_no_250_false_and_the_server_li
     assert fault.record.sound, fault
 
 
-@pytest.mark.parametrize("reserve", [RESERVE, 1])
+@pytest.mark.parametrize(("reserve", "size"), [(RESERVE, 112 * MIB), (1, 48 * MIB)])
 def test_h92_a_full_disk_is_452_until_there_is_room_and_nothing_is_lost(
-    make: MakeSubject, reserve: int
+    make: MakeSubject, reserve: int, size: int
 ) -> None:
     try:
-        filled = fill_disk(make, size=64 * MIB, times=2, reserve=reserve, seed=92)
+        filled = fill_disk(make, size=size, times=2, reserve=reserve, seed=92)
     except Unavailable as reason:
         pytest.skip(str(reason))
     assert filled.sound(reserve), filled

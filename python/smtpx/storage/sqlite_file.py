@@ -164,6 +164,20 @@ class Database:
         (pages,) = self.execute("PRAGMA freelist_count").fetchone()
         return int(pages) * _PAGE
 
+    def growth(self) -> int:
+        """Return by how many octets the file grows when what the log holds is brought home.
+
+        Raises:
+            StorageError: the file is gone, or its size cannot be asked.
+
+        """
+        (pages,) = self.execute("PRAGMA page_count").fetchone()
+        try:
+            size = self.path.stat().st_size
+        except OSError as error:
+            raise StorageError(error.errno, f"the queue {self.path}: {error.strerror}") from error
+        return max(int(pages) * _PAGE - size, 0)
+
     def _check(self) -> None:
         (pages,) = self._connection.execute("PRAGMA page_count").fetchone()
         if pages * _PAGE <= _CHECKED_WHOLE:

@@ -124,7 +124,7 @@ class Writer:
         self.batches.soon(_Light(work))
 
     def room(self) -> int:
-        """Return the octets that were free a second ago, those within the file too."""
+        """Return the octets that were free a second ago, those within the file too, and not spoken for."""
         return self._free.lately() + self._spare
 
     def watch(self, changed: Callable[[], None]) -> Callable[[], None]:
@@ -192,7 +192,8 @@ class Writer:
             job.fail(error)
 
     def _with_room(self, db: Database, jobs: Sequence[Job[Database]]) -> list[Job[Database]]:
-        self._spare = db.free()
+        # What the log holds takes its room a second time, in the file itself, and that is spoken for.
+        self._spare = db.free() - db.growth()
         room = self._free.now() + self._spare - self.reserve
         some = []
         for job in jobs:
