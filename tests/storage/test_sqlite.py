@@ -46,10 +46,11 @@ async def queue(tmp_path: Path, clock: Clock) -> AsyncIterator[SQLiteStorage]:
 
 
 class Commits:
-    """Counts the commits that are durable and those that are not, and holds them up when it is told to."""
+    """Counts the commits that are durable and those that are not; holds them up, and fails, as it is told."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.durable: list[bool] = []
+        self.failures: list[sqlite3.Error | None] = []  # of the next commits
         self.reached = threading.Event()
         self.open = threading.Event()
         self.open.set()
@@ -64,6 +65,8 @@ class Commits:
     def _commit(self, db: Database, octets: int) -> None:
         self.reached.set()
         assert self.open.wait(30)
+        if self.failures and (failure := self.failures.pop(0)):
+            raise failure
         self._real[1](db, octets)
 
     async def hold(self) -> None:
@@ -271,6 +274,30 @@ async def test_one_that_cannot_be_saved_fails_none_of_its_batch(
         MailNotFound,
     ]
     assert {"1", "2"} < {mail.id for mail in await queue.mail_load_all()}
+    assert (await queue.audit()).faults == []
+
+
+async def test_h91_a_commit_that_fails_is_451_to_all_of_its_batch_and_the_file_is_opened_and_checked_anew(
+    queue: SQLiteStorage, commits: Commits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failure = sqlite3.OperationalError("disk I/O error")
+    failure.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+    checks: list[Database] = []
+    monkeypatch.setattr(Database, "_check", checks.append)
+    commits.failures = [None, failure]
+    commits.open.clear()
+    first = asyncio.create_task(queue.mail_save(message(name="1")))
+    await commits.hold()
+    saves = [asyncio.create_task(queue.mail_save(message())) for _ in range(3)]
+    await asyncio.sleep(0)
+    commits.open.set()
+    await first
+    results = await asyncio.gather(*saves, return_exceptions=True)
+    assert [getattr(result, "code", None) for result in results] == [451, 451, 451]
+    assert checks == []
+    await queue.mail_save(message(name="2"))
+    assert len(checks) == 1
+    assert [mail.id for mail in await queue.mail_load_all()] == ["1", "2"]
     assert (await queue.audit()).faults == []
 
 
