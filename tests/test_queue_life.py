@@ -304,6 +304,19 @@ async def test_h98_a_clock_set_a_year_ahead_makes_no_message_a_year_older(site: 
         assert site.record("joe@example.org").state is State.BOUNCED
 
 
+async def test_h98_an_attempt_that_fails_right_after_the_leap_knows_of_it(site: Site) -> None:
+    site.transport.answers["joe@example.org"] = TEMPORARY
+    async with site.running():
+        await site.save("joe@example.org")
+        await site.clock.advance(days=1)
+        gate = site.transport.gate("example.org")
+        await site.clock.advance(hours=5)
+        site.clock.leap(days=365)
+        gate.set()
+        await settled()
+        assert site.record("joe@example.org").state is State.QUEUED
+
+
 async def test_h98_a_queue_that_starts_with_a_clock_a_year_ahead_bounces_nothing_at_once(site: Site) -> None:
     site.transport.answers["joe@example.org"] = TEMPORARY
     await site.save("joe@example.org")

@@ -39,30 +39,36 @@ class Leaps:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._forward: list[
-            tuple[datetime, timedelta]
-        ] = []  # the last moment before the leap, and its length
+        self._forward: list[tuple[datetime, timedelta]] = []  # the last moment before it, and its length
+        self._leap: timedelta | None = None  # that `leapt` has not told yet
         self._look()
 
     def leapt(self) -> timedelta | None:
         """Return how far the wall clock has leapt since the last call, None where it has not."""
-        wall, monotonic = self._wall, self._monotonic
-        self._look()
-        before = wall + timedelta(seconds=self._monotonic - monotonic)
-        leap = self._wall - before
-        if abs(leap) < _LEAST:
-            return None
-        if leap > timedelta():
-            self._forward.append((before, leap))
+        self._notice()
+        leap, self._leap = self._leap, None
         return leap
 
     def age(self, received: datetime, now: datetime) -> float:
         """Return a message's age in seconds; less than 0: it came while the clock was ahead."""
+        self._notice()  # an attempt may end between the leap and whoever looks for leaps
         age = now - received
         for before, leap in self._forward:
             if received <= before:
                 age -= leap
         return age.total_seconds()
+
+    def _notice(self) -> None:
+        wall, monotonic = self._wall, self._monotonic
+        self._look()
+        before = wall + timedelta(seconds=self._monotonic - monotonic)
+        leap = self._wall - before
+        if abs(leap) < _LEAST:
+            return
+        # There and back is a leap too: what was postponed between waits for a day that is far off.
+        self._leap = leap + (self._leap or timedelta())
+        if leap > timedelta():
+            self._forward.append((before, leap))
 
     def _look(self) -> None:
         self._wall, self._monotonic = self._clock.now(), self._clock.monotonic()

@@ -1,4 +1,4 @@
-"""HOSTILE rows 88 and 90 in short; ``python -m tests.torture.kill9`` and ``powercut`` take longer."""
+"""HOSTILE rows 88 to 90, 97 and 98 in short; the commands ``kill9``, ``powercut`` and ``clock`` take longer."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.torture.clock import leap
 from tests.torture.image import Unavailable
+from tests.torture.pair import strike_in_turn
 from tests.torture.powercut import WITHOUT_FSYNC, cut_power
+from tests.torture.served_subject import ServedSubject
 from tests.torture.strikes import strike
 
 if TYPE_CHECKING:
@@ -41,6 +44,21 @@ def test_h88_kill_9_under_load_loses_nothing_and_doubles_only_what_was_in_flight
     assert record.in_flight.total() > 0
     assert record.sound, record
     assert record.set_aside == []
+
+
+def test_h97_kill_9_of_two_servers_on_one_queue_in_turn_loses_nothing(tmp_path: Path) -> None:
+    with ServedSubject(tmp_path) as subject:
+        record = asyncio.run(strike_in_turn(subject, 2, times=4, messages=200, seed=97))
+    assert record.messages >= 200
+    assert record.in_flight.total() > 0
+    assert record.sound, record
+    assert record.set_aside == []
+
+
+def test_h98_a_clock_set_ahead_and_back_bounces_nothing_and_stalls_nothing(tmp_path: Path) -> None:
+    record = asyncio.run(leap(tmp_path, times=1, messages=30, seed=98))
+    assert record.sound, record
+    assert record.delivered.keys() == record.acknowledged
 
 
 def test_h90_a_power_cut_under_load_loses_nothing_and_doubles_only_what_was_in_flight(
