@@ -47,7 +47,8 @@ class ManualClock(Clock):
         if seconds is not None:
             if seconds <= 0:
                 over.set_result(None)
-            self._waits[over] = round(self.passed + seconds, 6)
+            # A wait takes a microsecond at least: no sum of fractions may ask for less, again and again.
+            self._waits[over] = round(self.passed + max(seconds, 1e-6), 6)
         waiter = asyncio.ensure_future(event.wait())
         try:
             await asyncio.wait([waiter, over], return_when=asyncio.FIRST_COMPLETED)
