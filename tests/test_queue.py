@@ -131,7 +131,7 @@ async def test_what_failed_together_is_not_tried_together_again(site: Site) -> N
         assert site.waits("joe@example.org") != site.waits("ann@example.org")
 
 
-async def test_the_last_reply_is_kept_in_one_line_and_bounded(site: Site) -> None:
+async def test_h81_the_last_reply_is_kept_in_one_line_and_bounded(site: Site) -> None:
     reply = Response(451, "4.7.1 \x1b[2JLater", ["x" * 10_000])
     site.transport.answers["joe@example.org"] = RecipientResult(Outcome.TEMPORARY, reply)
     async with site.running():
@@ -355,6 +355,17 @@ async def test_a_transport_that_cancels_itself_has_failed_for_now() -> None:
         await site.save("joe@example.org")
         assert site.record("joe@example.org").attempts == 1
         assert site.record("joe@example.org").state is State.QUEUED
+
+
+async def test_a_transport_that_cannot_say_how_many_it_takes_is_given_one_at_a_time(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeTransport, "concurrency", lambda self, destination: 1 // 0)
+    async with site.running():
+        await site.fill(3, lambda number: f"{number}@example.org")
+        await settled()
+        assert set(site.states().values()) == {State.DELIVERED}
+        assert site.transport.most["example.org"] == 1
 
 
 # The log

@@ -229,4 +229,4 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 TestQueueMachine = QueueMachine.TestCase
-TestQueueMachine.settings = settings(max_examples=100, stateful_step_count=30)
+TestQueueMachine.settings = settings(max_examples=60, stateful_step_count=30)

@@ -126,9 +126,7 @@ class Queue:
         self._leaps = Leaps(self._clock)
         # A clock that was far ahead once must not stall what it postponed.
         await self._bring_forward()
-        self._lanes = Lanes(
-            lambda destination: self.transport.concurrency(destination), self._clock.monotonic
-        )
+        self._lanes = Lanes(self._limit, self._clock.monotonic)
         self._claims = Claims(self._storage, self._clock, self._settled)
         self._attempts: dict[asyncio.Task[None], Group] = {}
         self._mails: dict[str, _Shared] = {}
@@ -366,6 +364,13 @@ class Queue:
             verdicts = self._judge(group, mail, {})
         group.concluding = True  # what has been delivered is not tried again
         await self._conclude(group, mail, verdicts)
+
+    def _limit(self, destination: str) -> int:
+        try:
+            return self.transport.concurrency(destination)
+        except Exception:
+            log.exception("transport failed", extra={"destination": destination})
+            return 1
 
     async def _try(self, group: Group) -> tuple[MailTx | None, Mapping[str, RecipientResult]]:
         answer = self._lanes.answer_of(group.destination)
