@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from smtpx._core import Response
 from smtpx.dkim import Signer
-from smtpx.environment import DKIMOptions, Domain, Environment
+from smtpx.environment import DKIMOptions, Domain, Environment, MailingList
 from smtpx.errors import ConfigurationError, MailNotFound, StorageError
 from smtpx.local import LocalHandler
 from smtpx.mail import MailTx
@@ -155,6 +155,48 @@ async def test_a_notification_is_told_unsigned_when_the_key_is_broken(
     environment.primary_domain.dkim = DKIMOptions("s1", b"no key")
     await handler.serve_bounce(await kept(storage), {"ann@b.example": FAILED})
     assert saved[0].data.startswith(b"From: Mail Delivery System")
+
+
+# A list that is asked to report its delivery: it ends the way of the message (RFC 3461 5.2.7.3)
+
+
+def to_a_list(environment: Environment, *recipients: str, sender: str = "a@b.example") -> MailTx:
+    environment.primary_domain.lists["news"] = MailingList(["joe@example.org", "x@elsewhere.example"])
+    environment.primary_domain.aliases["all"] = ["news@example.org"]
+    asked = [{"NOTIFY": "SUCCESS", "ORCPT": "rfc822;first@b.example"} for _ in recipients]
+    return MailTx(sender, list(recipients), CONTENT, rcpt_params=asked)
+
+
+@pytest.mark.parametrize("recipient", ["news@example.org", "all@example.org"])
+async def test_a_list_is_reported_as_delivered_once_its_message_is_saved(
+    handler: LocalHandler, environment: Environment, saved: list[MailTx], recipient: str
+) -> None:
+    mail = to_a_list(environment, recipient)
+    assert (await handler.serve_mail_tx(mail)).code == 250
+    for_members, notice = saved
+    assert for_members.mail_from == "postmaster@example.org"
+    assert (notice.mail_from, notice.recipients) == ("", ["a@b.example"])
+    assert f"Final-Recipient: rfc822; {recipient}\r\nAction: delivered\r\n".encode() in notice.data
+    assert b"Original-Recipient: rfc822; first@b.example\r\n" in notice.data
+    assert dkimpy_verifies(notice.data, record(rsa_key()))
+
+
+async def test_of_an_alias_beside_a_list_its_members_are_reported_when_they_have_it(
+    handler: LocalHandler, environment: Environment, saved: list[MailTx]
+) -> None:
+    await handler.serve_mail_tx(to_a_list(environment, "news@example.org", "staff@example.org"))
+    *_, notice = saved
+    assert notice.data.count(b"Final-Recipient: ") == 1
+
+
+async def test_of_a_list_nobody_is_told_who_did_not_ask(
+    handler: LocalHandler, environment: Environment, saved: list[MailTx]
+) -> None:
+    silent = to_a_list(environment, "news@example.org")
+    silent.rcpt_params = [{"NOTIFY": "FAILURE"}]
+    await handler.serve_mail_tx(silent)
+    await handler.serve_mail_tx(to_a_list(environment, "news@example.org", sender=""))
+    assert [mail.mail_from for mail in saved] == ["postmaster@example.org", ""]
 
 
 # Submissions

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from smtpx.environment import Environment
     from smtpx.mail import MailTx
 
-__all__ = ["envelopes"]
+__all__ = ["envelopes", "goes_to_a_list"]
 
 _SENDERS_OWN = {"RET", "ENVID", "AUTH"}  # what a list's owner does not say in the sender's name
 
@@ -50,6 +50,14 @@ def envelopes(mail: MailTx, environment: Environment) -> list[MailTx]:
         if each:
             made.append(_envelope(mail, owner, each, mail.id if not made else new_id()))
     return made
+
+
+def goes_to_a_list(environment: Environment, recipient: str) -> bool:
+    """Tell whether all that becomes of a recipient is a list's: then its delivery ends there.
+
+    Nothing that is reported later tells of it, since the members' messages are others (RFC 3461 5.2.7.3).
+    """
+    return all(final.owner is not None for final in _resolved(environment, recipient))
 
 
 def _repeats(environment: Environment, recipients: list[str]) -> bool:

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 from smtpx._core import Response, parse_path
 from smtpx.dkim import signer
 from smtpx.dsn import double_bounce, report
-from smtpx.envelopes import envelopes
+from smtpx.envelopes import envelopes, goes_to_a_list
 from smtpx.errors import AddressError, ConfigurationError, InvalidCredential, StorageError, StorageFull
 from smtpx.handler import UNVERIFIED, Answer, Handler
 from smtpx.mail import new_id
 from smtpx.networks import Networks
 from smtpx.outcome import Outcome
 from smtpx.received import count_received, received_line
+from smtpx.result import RecipientResult
 from smtpx.storage import LocalStorage, QueueStorage, Reserving, Storage
 from smtpx.submission import completed
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     from smtpx.environment import DKIMOptions, Environment
     from smtpx.mail import MailTx
-    from smtpx.result import RecipientResult
     from smtpx.session import Session
 
 __all__ = ["LocalHandler"]
@@ -48,6 +48,7 @@ _ALIAS_LOOP = Response(554, "5.4.6 Mail loop: the alias leads back to itself")
 _BAD_ADDRESS = Response(501, "5.1.3 Not an address")
 _LOGGED_IN = Response(235, "2.7.0 Authentication successful")
 _REFUSED = Response(535, "5.7.8 Authentication credentials invalid")
+_LISTED = RecipientResult(Outcome.ACCEPTED, Response(250, "2.0.0 Delivered to the mailing list"))
 
 
 class LocalHandler(Handler):
@@ -159,12 +160,24 @@ class LocalHandler(Handler):
     async def _keep(self, mail: MailTx) -> None:
         """Save the message for its final recipients, and say so."""
         messages = envelopes(mail, self.environment)
+        if messages[0] is not mail:
+            messages += await self._news_of_lists(mail)
         if len(messages) == 1:
             await self.storage.mail_save(messages[0])
         else:
             await self._save_all(messages)
         for each in messages:
             self._tell(each)
+
+    async def _news_of_lists(self, mail: MailTx) -> Sequence[MailTx]:
+        """Tell the sender who asked for it that lists have his message: they are where its way ends."""
+        reached = [each for each in mail.recipients if goes_to_a_list(self.environment, each)]
+        outcomes = dict.fromkeys(reached, _LISTED)
+        notice = report(mail, outcomes, host=self.hostname, now=datetime.now(UTC), id=new_id())
+        if notice is None:
+            return ()
+        await self._sign_notice(notice)
+        return envelopes(notice, self.environment)
 
     async def _save_all(self, messages: Sequence[MailTx]) -> None:
         """Save all or none: what of several is saved when one fails would come again with the next try."""
@@ -218,10 +231,7 @@ class LocalHandler(Handler):
         """
         notice = self._notification(mail, outcomes)
         if notice is not None:
-            try:
-                await self._sign(notice, f"MAILER-DAEMON@{self.hostname}")
-            except ConfigurationError:
-                _log.exception("notification %s of message %s is not signed", notice.id, mail.id)
+            await self._sign_notice(notice)
             await self._keep(notice)
         failed = [address for address, result in outcomes.items() if result.outcome is Outcome.PERMANENT]
         if failed:
@@ -241,6 +251,13 @@ class LocalHandler(Handler):
         return double_bounce(
             mail, outcomes, host=self.hostname, now=now, id=name, postmaster=postmaster, members=members
         )
+
+    async def _sign_notice(self, notice: MailTx) -> None:
+        """Sign it if that can be done: unsigned it tells more than not at all."""
+        try:
+            await self._sign(notice, f"MAILER-DAEMON@{self.hostname}")
+        except ConfigurationError:
+            _log.exception("notification %s is not signed", notice.id)
 
     def _members(self, address: str) -> list[str]:
         """Return whom mail to one of our addresses goes to."""
