@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Self, TypeAlias
 from smtpx._core import Response
 from smtpx.claims import LEASE, Claims, backoff
 from smtpx.clock import Clock, Leaps
-from smtpx.delivery import State
 from smtpx.errors import ConfigurationError, StorageError
 from smtpx.lanes import Group, Lanes
 from smtpx.mail import MailTx
@@ -27,7 +26,7 @@ from smtpx.outcome import Outcome
 from smtpx.result import RecipientResult
 from smtpx.schedule import Schedule
 from smtpx.storage.base import Direct
-from smtpx.verdict import Verdict, judge, wants_success
+from smtpx.verdict import Verdict, judge, log_fields, wants_success
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -51,7 +50,6 @@ _NO_ANSWER = frozenset(("4.4.1", "4.4.3"))
 _MOST_HELD = 10_000  # recipients that are claimed and not settled, from when on we keep little of each lane
 _REPORT_PAUSES = (1.0, 10.0, 60.0)  # seconds before the report of a delivery is tried again
 _LEAST_PAUSE = timedelta(seconds=1)
-_EVENTS = {State.DELIVERED: "delivered", State.BOUNCED: "bounced", State.QUEUED: "postponed"}
 
 
 @dataclass(slots=True)
@@ -462,24 +460,8 @@ class Queue:
         if result.outcome is Outcome.UNKNOWN:
             self._unknown += 1
         if log.isEnabledFor(logging.INFO):
-            event = _EVENTS[settled.state]
-            fields = {
-                "event": event,
-                "id": settled.mail_id,
-                "recipient": settled.recipient,
-                "outcome": result.outcome.value,
-                "attempts": settled.attempts,
-                "remote": result.remote,
-                "reply": settled.reply,
-                "delay": (settled.changed - settled.received).total_seconds(),
-            }
-            if settled.state is State.QUEUED:
-                fields["next"] = settled.next_attempt.isoformat(timespec="seconds")
-            if result.outcome is Outcome.UNKNOWN:
-                fields["unknown"] = (
-                    self._unknown
-                )  # of all since the start: each may arrive twice (HOSTILE 79)
-            log.info(event, extra=fields)
+            fields = log_fields(settled, result, self._unknown)
+            log.info(fields["event"], extra=fields)
 
     def _settled(self, due: datetime | None, again: list[Delivery]) -> None:
         if again:

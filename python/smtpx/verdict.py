@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from smtpx.result import RecipientResult
     from smtpx.schedule import Schedule
 
-__all__ = ["Verdict", "judge", "wants_success"]
+__all__ = ["Verdict", "judge", "log_fields", "wants_success"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,3 +85,29 @@ def wants_success(mail: MailTx, index: int) -> bool:
     """Tell whether the sender asked to be told of the delivery to this recipient (NOTIFY, RFC 3461 4.1)."""
     params = mail.rcpt_params[index]
     return "NOTIFY" in params and "SUCCESS" in params["NOTIFY"].upper().split(",")
+
+
+def log_fields(settled: Delivery, result: RecipientResult, unknown: int) -> dict[str, object]:
+    """Return the fields of the log's line for a verdict.
+
+    Args:
+        settled: the record as it is written.
+        result: what became of the attempt.
+        unknown: how many attempts since the start may arrive twice (HOSTILE 79).
+
+    """
+    fields: dict[str, object] = {
+        "event": "postponed" if settled.state is State.QUEUED else settled.state.value,
+        "id": settled.mail_id,
+        "recipient": settled.recipient,
+        "outcome": result.outcome.value,
+        "attempts": settled.attempts,
+        "remote": result.remote,
+        "reply": settled.reply,
+        "delay": (settled.changed - settled.received).total_seconds(),
+    }
+    if settled.state is State.QUEUED:
+        fields["next"] = settled.next_attempt.isoformat(timespec="seconds")
+    if result.outcome is Outcome.UNKNOWN:
+        fields["unknown"] = unknown
+    return fields
