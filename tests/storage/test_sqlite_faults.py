@@ -58,7 +58,7 @@ FAULTS = [
         ("pwrite64,write", "EINTR"),
     )
     # Once, for good, and now and then; but what is interrupted for good is tried for good.
-    for when in ("3", "7+3" if error == "EINTR" else "7+", "20+9")
+    for when in ("3", "7+3" if error == "EINTR" else "7+", "10+9")
 ]
 OPENING = [
     f"openat:error={error}:when={when}" for error in ("EMFILE", "EIO", "EACCES") for when in ("1", "2", "4")
