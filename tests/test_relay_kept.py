@@ -190,7 +190,7 @@ def test_the_same_address_under_another_name_has_another_connection(run: Run, sc
     async def main() -> None:
         relay = Relay(
             "mail.example.com",
-            resolver=Names(addresses={"localhost": ["127.0.0.1"]}),
+            resolver=Names(),
             smart_host=server.url(),
             routes=routes,
             timeouts=Timeouts.of(PATIENCE),

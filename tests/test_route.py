@@ -11,7 +11,7 @@ from smtpx import ConfigurationError, Outcome, Relay
 from smtpx.route import Routes, parse_route, read_password
 
 from tests.names import FAILS, Names
-from tests.relaying import DEAD, Hosts, mail, outcome, to_one
+from tests.relaying import Hosts, mail, outcome, to_one
 from tests.relaying import delivering as deliver
 from tests.scripted import say as says
 from tests.scripted import start_tls, then
@@ -167,6 +167,19 @@ async def test_a_route_that_leads_nowhere_gives_no_mail_up(addresses: list[str],
         assert await to_one(relay) == (TEMPORARY, 451, enhanced)
 
 
+def test_localhost_is_a_route_whatever_the_dns_knows(run: Run, scripted: Scripted) -> None:
+    server = scripted(polite())
+    names = Names()
+    relay = Relay("mail.example.com", resolver=names, smart_host=f"smtp://localhost:{server.port}")
+
+    async def main() -> None:
+        async with relay:
+            assert (await to_one(relay))[0] is Outcome.ACCEPTED
+
+    run(main())
+    assert names.asked == []
+
+
 REFUSALS = {
     "password": [b"535 5.7.8 no\r\n"],
     "for now": [b"454 4.7.0 later\r\n"],
@@ -193,8 +206,8 @@ def test_a_login_that_is_refused_gives_no_mail_up_and_is_an_error_in_the_log(
     caplog.set_level(logging.INFO, "smtpx.relay")
     relay = Relay(
         "mail.example.com",
-        # The second address is not asked: the account would soon be locked.
-        resolver=Names(addresses={"localhost": ["127.0.0.1", DEAD]}),
+        # The second address, ::1, is not asked: the account would soon be locked.
+        resolver=Names(),
         smart_host=f"smtp+starttls://joe:secret@localhost:{server.port}",
         context=certificate.client,
     )
@@ -217,7 +230,7 @@ def test_a_host_without_the_login_gives_no_mail_up(
     server = scripted(polite("STARTTLS", starttls=then(says(b"220 go\r\n"), start_tls(certificate.server))))
     relay = Relay(
         "mail.example.com",
-        resolver=Names(addresses={"localhost": ["127.0.0.1"]}),
+        resolver=Names(),
         smart_host=f"smtp+starttls://joe:secret@localhost:{server.port}",
         context=certificate.client,
     )

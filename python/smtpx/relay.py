@@ -54,6 +54,7 @@ _log = logging.getLogger("smtpx.relay")
 _MOST_HOSTS: Final = 5  # that an attempt tries; a domain may name hundreds that do not answer
 _MOST_ADDRESSES: Final = 10
 _POLICIES: Final = {"opportunistic": TLSMode.NONE, "verify": TLSMode.STARTTLS}
+_LOCALHOST: Final = ("127.0.0.1", "::1")  # most of what listens there alone has the first
 _TIMEOUTS: Final = Timeouts(total=3600.0)
 
 
@@ -246,6 +247,8 @@ class Relay:
             return [Host(route.host, [str(ip_address(route.host))])]
         except ValueError:
             pass
+        if route.host.lower() == "localhost":  # no name for the DNS (RFC 6761 6.3), which need not know it
+            return [Host(route.host, _LOCALHOST)]
         try:
             addresses = await self._resolver.addresses(route.host)
         except LookupFailed:
