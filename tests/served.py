@@ -248,3 +248,9 @@ class Site:
     def letters(self) -> list[bytes]:
         """What is in the Maildirs, the oldest first."""
         return letters(self.folder / "mail")
+
+    def kept(self) -> int:
+        """How many recipients have their message, or will at the next start: the server has ended."""
+        waiting = smtpx("queue", "list", "--json", "--config", self.config)
+        assert waiting.returncode == 0, waiting.stderr
+        return len(self.letters()) + len(waiting.stdout.splitlines())
