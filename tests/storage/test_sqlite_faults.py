@@ -87,8 +87,7 @@ async def test_h99_a_disk_that_is_full_at_a_checkpoint_loses_nothing(
     # Into the file itself only a checkpoint writes: a small one at opening, and later that of a long log.
     fault = "pwrite64,write:error=ENOSPC:when=30+"
     said = await save_with_faults(needs_tool("strace"), path, [str(path)], fault, rounds=150)
-    assert said["saved"]
-    assert said["failed"]
+    assert said["saved"]  # a log that cannot be brought home yet is no reason to refuse
     await check(path, said)
     await save_some(path)
 
