@@ -1,4 +1,4 @@
-"""HOSTILE rows 88 to 90, 97 and 98 in short; commands of the same names take longer."""
+"""HOSTILE rows 88 to 90, 97 and 98 in short; ``kill9``, ``powercut`` and ``clock`` here take longer."""
 
 from __future__ import annotations
 
