@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -75,7 +76,7 @@ async def test_a_queue_that_is_full_goes_on_when_an_attempt_ends() -> None:
 
 
 def test_destinations_take_turns() -> None:
-    lanes = Lanes(lambda destination: 20, lambda: 0.0)
+    lanes = Lanes(100, lambda destination: 20, lambda destination: False, lambda: 0.0)
     for destination in ("a.example", "a.example", "a.example", "b.example", "b.example", "c.example"):
         lanes.add(Group("1", destination, []))
     order = [group.destination[0] for group in iter(lanes.take, None) if group is not None]
@@ -124,6 +125,66 @@ async def test_of_slow_destinations_little_is_held_in_memory(monkeypatch: pytest
         await until_done(site)
         assert Counter(site.states().values()) == {State.DELIVERED: 1001}
         assert len(site.transport.tried) == 1001
+
+
+# Many destinations that are slow
+
+
+class Parted(FakeTransport):
+    """One for which all but example.org is elsewhere, and hangs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.release = asyncio.Event()
+
+    def is_remote(self, destination: str) -> bool:
+        return destination != "example.org"
+
+    async def deliver(self, mail: MailTx, deliveries: Sequence[Delivery]) -> Mapping[str, RecipientResult]:
+        if self.is_remote(deliveries[0].destination):
+            self.gates[deliveries[0].destination] = self.release
+        return await super().deliver(mail, deliveries)
+
+
+async def test_h86_mail_for_here_is_not_held_up_by_any_number_of_hosts_that_hang() -> None:
+    transport = Parted()
+    site = Site(transport, concurrency=5)
+    async with site.running():
+        await site.fill(1000, lambda number: f"joe@slow{number}.example")
+        await until_done(site)
+        assert sum(site.transport.running.values()) == 5
+        await site.save("joe@example.org")
+        assert site.record("joe@example.org").state is State.DELIVERED
+        transport.release.set()
+        await until_done(site)
+        assert Counter(site.states().values()) == {State.DELIVERED: 1001}
+        assert len(transport.tried) == 1001
+
+
+async def test_mail_for_here_that_hangs_holds_up_none_for_elsewhere() -> None:
+    site = Site(transport := Parted(), concurrency=5)
+    transport.release.set()
+    transport.gate("example.org")
+    async with site.running():
+        await site.fill(20, lambda number: f"{number}@example.org")
+        await until_done(site)
+        await site.save("joe@far.example")
+        assert site.record("joe@far.example").state is State.DELIVERED
+        assert transport.running["example.org"] == 5
+
+
+async def test_mail_for_here_is_looked_for_behind_what_hangs_but_not_without_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("smtpx.queue._MOST_HELD", 100)
+    site = Site(transport := Parted(), concurrency=5)
+    async with site.running() as queue:
+        await site.fill(1000, lambda number: f"joe@slow{number}.example")
+        await until_done(site)
+        assert 50 < len(queue._claims) < 100
+        transport.release.set()
+        await until_done(site)
+        assert Counter(site.states().values()) == {State.DELIVERED: 1000}
 
 
 # A destination that is dead

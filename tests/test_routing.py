@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from smtpx import Outcome, RecipientResult, Response, RoutingTransport
+from smtpx.delivery import Parted
 
 from tests.relaying import deliveries, mail
 
@@ -52,3 +53,11 @@ async def test_a_message_goes_the_way_of_its_recipients(recipient: str, way: str
 @pytest.mark.parametrize(("destination", "most"), [("example.org", 3), ("", 3), ("example.net", 20)])
 def test_a_destination_has_the_concurrency_of_its_way(destination: str, most: int) -> None:
     assert ROUTING.concurrency(destination) == most
+
+
+@pytest.mark.parametrize(
+    ("destination", "remote"), [("example.org", False), ("", False), ("example.net", True)]
+)
+def test_it_tells_the_queue_what_goes_to_another_host(destination: str, remote: bool) -> None:
+    assert isinstance(ROUTING, Parted)
+    assert ROUTING.is_remote(destination) is remote

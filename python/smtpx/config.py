@@ -38,7 +38,7 @@ class QueueConfig:
     lifetime: float = Schedule().lifetime
     warn_after: float = Schedule().warn_after
     concurrency: int = 100
-    """Attempts under way at once."""
+    """Attempts under way at once to other hosts, and as many to mailboxes here."""
     keep_days: int = 30
     """How long the ledger tells what became of a message."""
 

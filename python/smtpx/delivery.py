@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from smtpx.folding import fold_domain
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from smtpx.mail import MailTx
     from smtpx.result import RecipientResult
 
-__all__ = ["Delivery", "State", "Transport", "destination_of", "reply_text"]
+__all__ = ["Delivery", "Parted", "State", "Transport", "destination_of", "reply_text"]
 
 _MAX_REPLY = 1024  # characters of a reply that are kept; a host may send 10 MiB (HOSTILE 81)
 
@@ -109,4 +109,16 @@ class Transport(Protocol):
         from the host, or none about where it is, RFC 3463 3.5), says that the destination cannot be reached:
         the queue then leaves it alone for a while. An exception is a failed attempt for all of them, logged.
         """
+        ...
+
+
+@runtime_checkable
+class Parted(Protocol):
+    """A transport to mailboxes here and to other hosts, which may keep an attempt for minutes.
+
+    The queue counts the two apart: hosts that hang, however many, do not hold up the mail for here.
+    """
+
+    def is_remote(self, destination: str) -> bool:
+        """Tell whether the destination's mail goes to another host."""
         ...

@@ -35,6 +35,7 @@ class Group:
 @dataclass(slots=True)
 class _Lane:
     limit: int
+    remote: bool
     running: int = 0
     waiting: deque[Group] = field(default_factory=deque)
 
@@ -60,13 +61,30 @@ class Lanes:
     A destination that cannot be reached is left alone for half a minute, in which its recipients are
     postponed with the answer of the one that tried: 100,000 messages for a dead domain are not 100,000
     timeouts (HOSTILE 86). After it one attempt at a time probes whether somebody answers again.
+
+    Args:
+        most: how many groups may be under way at once for other hosts, and how many for here.
+        concurrency: how many for a destination.
+        is_remote: whether a destination's mail goes to another host.
+        monotonic: the time.
+
     """
 
-    def __init__(self, concurrency: Callable[[str], int], monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        most: int,
+        concurrency: Callable[[str], int],
+        is_remote: Callable[[str], bool],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._most = most
         self._concurrency = concurrency
+        self._is_remote = is_remote
         self._monotonic = monotonic
         self._lanes: dict[str, _Lane] = {}
-        self._ready: dict[str, None] = {}  # lanes that can start; their order is their turn
+        self._running = {False: 0, True: 0}  # here, and to other hosts
+        # Lanes that can start; their order is their turn.
+        self._ready: dict[bool, dict[str, None]] = {False: {}, True: {}}
         self._full: dict[str, None] = {}
         self._unreachable: dict[str, _Unreachable] = {}  # what is left alone longest is last
 
@@ -79,19 +97,27 @@ class Lanes:
         """Let a group wait for its turn."""
         lane = self._lanes.get(group.destination)
         if lane is None:
-            lane = self._lanes[group.destination] = _Lane(self._limit(group.destination))
+            lane = _Lane(self._limit(group.destination), self._is_remote(group.destination))
+            self._lanes[group.destination] = lane
         lane.waiting.append(group)
         self._sort(group.destination, lane)
 
+    def has_room(self, *, remote: bool) -> bool:
+        """Tell whether another group may be under way."""
+        return self._running[remote] < self._most
+
     def take(self) -> Group | None:
-        """Take the next group whose turn it is; `done` ends it."""
-        for destination in self._ready:
-            lane = self._lanes[destination]
-            lane.running += 1
-            group = lane.waiting.popleft()
-            del self._ready[destination]  # behind the others
-            self._sort(destination, lane)
-            return group
+        """Take the next group whose turn it is, if one may start; `done` ends it."""
+        for remote, ready in self._ready.items():
+            if ready and self.has_room(remote=remote):
+                destination = next(iter(ready))
+                lane = self._lanes[destination]
+                lane.running += 1
+                self._running[remote] += 1
+                group = lane.waiting.popleft()
+                del ready[destination]  # behind the others
+                self._sort(destination, lane)
+                return group
         return None
 
     def done(self, group: Group) -> bool:
@@ -99,6 +125,7 @@ class Lanes:
         destination = group.destination
         lane = self._lanes[destination]
         lane.running -= 1
+        self._running[lane.remote] -= 1
         was_full = destination in self._full
         if not lane.running and not lane.waiting:
             del self._lanes[destination]
@@ -120,7 +147,8 @@ class Lanes:
         groups = [group for lane in self._lanes.values() for group in lane.waiting]
         for lane in self._lanes.values():
             lane.waiting.clear()
-        self._ready.clear()
+        for ready in self._ready.values():
+            ready.clear()
         return groups
 
     def unanswered(self, destination: str, result: RecipientResult) -> None:
@@ -155,9 +183,9 @@ class Lanes:
 
     def _sort(self, destination: str, lane: _Lane) -> None:
         if lane.can_start:
-            self._ready.setdefault(destination)
+            self._ready[lane.remote].setdefault(destination)
         else:
-            self._ready.pop(destination, None)
+            self._ready[lane.remote].pop(destination, None)
         if lane.is_full:
             self._full[destination] = None
         else:

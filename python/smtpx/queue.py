@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Self, TypeAlias
 from smtpx._core import Response
 from smtpx.claims import LEASE, Claims, backoff
 from smtpx.clock import Clock, Leaps
+from smtpx.delivery import Parted
 from smtpx.errors import ConfigurationError, StorageError
 from smtpx.lanes import Group, Lanes
 from smtpx.mail import MailTx
@@ -79,7 +80,8 @@ class Queue:
             TEMPORARY, it takes long (once); ACCEPTED, delivered, where NOTIFY asks for it (RFC 3461). May be
             ``async def``. Where it raises, what was to be given up stays in the queue, and the delay is told
             after the next attempt; a delivery is told again a few times. None: nobody is told.
-        concurrency: how many attempts are under way at once in all.
+        concurrency: how many attempts are under way at once in all; of a transport that is `Parted`, to other
+            hosts, and as many to mailboxes here.
         clock: the time; tests give their own.
         random: for the jitter; tests give one with a seed.
 
@@ -124,7 +126,12 @@ class Queue:
         self._leaps = Leaps(self._clock)
         # A clock that was far ahead once must not stall what it postponed.
         await self._bring_forward()
-        self._lanes = Lanes(self._limit, self._clock.monotonic)
+        self._lanes = Lanes(
+            self._concurrency,
+            self._limit,
+            self._is_remote,
+            self._clock.monotonic,
+        )
         self._claims = Claims(self._storage, self._clock, self._settled)
         self._attempts: dict[asyncio.Task[None], Group] = {}
         self._mails: dict[str, _Shared] = {}
@@ -202,8 +209,19 @@ class Queue:
         return (
             self._more
             and not self._stopping.is_set()
-            and len(self._attempts) < self._concurrency
+            and self._has_room()
             and self._claims.unwritten <= self._batch
+        )
+
+    def _has_room(self) -> bool:
+        here, elsewhere = self._lanes.has_room(remote=False), self._lanes.has_room(remote=True)
+        if here and elsewhere:
+            return True
+        # What may start can stand behind much that may not.
+        return (
+            (here or elsewhere)
+            and isinstance(self.transport, Parted)
+            and len(self._claims) < _MOST_HELD - self._batch
         )
 
     async def _claim(self) -> None:
@@ -320,10 +338,7 @@ class Queue:
     # -- attempts
 
     def _start_ready(self) -> None:
-        while len(self._attempts) < self._concurrency and not self._stopping.is_set():
-            group = self._lanes.take()
-            if group is None:
-                return
+        while not self._stopping.is_set() and (group := self._lanes.take()) is not None:
             self._mails.setdefault(group.mail_id, _Shared()).users += 1
             attempt = asyncio.create_task(self._attempt(group))
             self._attempts[attempt] = group
@@ -369,6 +384,9 @@ class Queue:
         except Exception:
             log.exception("transport failed", extra={"destination": destination})
             return 1
+
+    def _is_remote(self, destination: str) -> bool:
+        return isinstance(self.transport, Parted) and self.transport.is_remote(destination)
 
     async def _try(self, group: Group) -> tuple[MailTx | None, Mapping[str, RecipientResult]]:
         answer = self._lanes.answer_of(group.destination)

@@ -15,7 +15,7 @@ __all__ = ["RoutingTransport"]
 
 
 class RoutingTransport:
-    """A `Transport` of two others.
+    """A `Transport` of two others, which is `Parted`.
 
     Args:
         local: takes the mail of our own domains.
@@ -32,12 +32,18 @@ class RoutingTransport:
 
     def concurrency(self, destination: str) -> int:
         """See `Transport.concurrency`."""
-        postmaster = f"postmaster@{destination}" if destination else "postmaster"
-        return self._of(postmaster).concurrency(destination)
+        return self._to(destination).concurrency(destination)
+
+    def is_remote(self, destination: str) -> bool:
+        """See `Parted.is_remote`."""
+        return self._to(destination) is self._remote
 
     async def deliver(self, mail: MailTx, deliveries: Sequence[Delivery]) -> Mapping[str, RecipientResult]:
         """See `Transport.deliver`."""
         return await self._of(deliveries[0].recipient).deliver(mail, deliveries)
+
+    def _to(self, destination: str) -> Transport:
+        return self._of(f"postmaster@{destination}" if destination else "postmaster")
 
     def _of(self, recipient: str) -> Transport:
         return self._local if self._is_local(recipient) else self._remote

@@ -63,7 +63,7 @@ def live_environment(config: Config) -> LiveEnvironment:
 
 
 class Ways:
-    """A `Transport` of all that a configuration says about where mail goes.
+    """A `Transport`, `Parted`, of all that a configuration says about where mail goes.
 
     Raises:
         ConfigurationError: a way cannot work, or a password cannot be read.
@@ -84,6 +84,10 @@ class Ways:
     def concurrency(self, destination: str) -> int:
         """See `Transport.concurrency`."""
         return self._both.concurrency(destination)
+
+    def is_remote(self, destination: str) -> bool:
+        """See `Parted.is_remote`."""
+        return self._both.is_remote(destination)
 
     async def deliver(self, mail: MailTx, deliveries: Sequence[Delivery]) -> Mapping[str, RecipientResult]:
         """See `Transport.deliver`."""
