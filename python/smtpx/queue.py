@@ -27,7 +27,7 @@ from smtpx.outcome import Outcome
 from smtpx.result import RecipientResult
 from smtpx.schedule import Schedule
 from smtpx.storage.base import Direct
-from smtpx.verdict import Verdict, judge, log_fields, wants_success
+from smtpx.verdict import Verdict, judge, log_fields, unreached, wants_success
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -47,7 +47,6 @@ OnOutcomes: TypeAlias = Callable[[MailTx, Mapping[str, RecipientResult]], Awaita
 
 _FAILED = RecipientResult(Outcome.TEMPORARY, Response(451, "4.3.0 Local error in processing"))
 _UNREADABLE = RecipientResult(Outcome.TEMPORARY, Response(451, "4.3.0 The message cannot be read here"))
-_NO_ANSWER = frozenset(("4.4.1", "4.4.3"))
 _MOST_HELD = 10_000  # recipients that are claimed and not settled, from when on we keep little of each lane
 _REPORT_PAUSES = (1.0, 10.0, 60.0)  # seconds before the report of a delivery is tried again
 _LEAST_PAUSE = timedelta(seconds=1)
@@ -276,14 +275,14 @@ class Queue:
         for group in groups.values():
             if self._stopping.is_set():
                 self._claims.give_back(group.deliveries)
-            elif not self._postponed_unreached(group):
+            elif not self._postponedunreached(group):
                 self._lanes.add(group)
         if len(self._claims) > _MOST_HELD:
             for group in self._lanes.surplus():
                 self._claims.give_back(group.deliveries)
         self._start_ready()
 
-    def _postponed_unreached(self, group: Group) -> bool:
+    def _postponedunreached(self, group: Group) -> bool:
         """Postpone a group whose destination rests, without a task of its own, unless there is more to do."""
         answer = self._lanes.answer_of(group.destination)
         if answer is None:
@@ -396,7 +395,7 @@ class Queue:
         if mail is None:
             return None, {delivery.recipient: _UNREADABLE for delivery in group.deliveries}
         results = await self.transport.deliver(mail, group.deliveries)
-        if results and all(map(_unreached, results.values())):
+        if results and all(map(unreached, results.values())):
             self._lanes.unanswered(group.destination, next(iter(results.values())))
         else:
             self._lanes.answered(group.destination)
@@ -493,12 +492,3 @@ class Queue:
 
 def _of(group: Group) -> dict[str, object]:
     return {"id": group.mail_id, "destination": group.destination}
-
-
-def _unreached(result: RecipientResult) -> bool:
-    return (
-        result.outcome is Outcome.TEMPORARY
-        and not result.remote
-        and result.response is not None
-        and result.response.enhanced in _NO_ANSWER
-    )

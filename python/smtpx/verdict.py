@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from smtpx.result import RecipientResult
     from smtpx.schedule import Schedule
 
-__all__ = ["Verdict", "judge", "log_fields", "wants_success"]
+__all__ = ["Verdict", "judge", "log_fields", "unreached", "wants_success"]
+
+_NO_ANSWER = frozenset(("4.4.1", "4.4.3"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,3 +113,13 @@ def log_fields(settled: Delivery, result: RecipientResult, unknown: int) -> dict
     if result.outcome is Outcome.UNKNOWN:
         fields["unknown"] = unknown
     return fields
+
+
+def unreached(result: RecipientResult) -> bool:
+    """Tell whether nobody answered at the destination, or about where it is (see `Transport.deliver`)."""
+    return (
+        result.outcome is Outcome.TEMPORARY
+        and not result.remote
+        and result.response is not None
+        and result.response.enhanced in _NO_ANSWER
+    )

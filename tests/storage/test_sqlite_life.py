@@ -1,0 +1,96 @@
+"""SQLiteStorage: its life from open to close, and what it leaves in its folder."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+from smtpx import MailTx, SQLiteStorage
+from smtpx.errors import StorageError
+
+from tests.queue_storages import LEASE, Clock, saved
+from tests.storage.disk import POSIX, message
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+
+pytestmark = POSIX
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def queue(tmp_path: Path, clock: Clock) -> AsyncIterator[SQLiteStorage]:
+    async with SQLiteStorage(tmp_path / "queue.db", reserve=0, clock=clock) as queue:
+        yield queue
+
+
+async def test_a_closed_queue_is_not_used_by_accident(tmp_path: Path) -> None:
+    queue = SQLiteStorage(tmp_path / "queue.db")
+    async with queue:
+        pass
+    for attempt in (queue.mail_save(message()), queue.mail_load("1"), queue.mail_load_all(), queue.audit()):
+        with pytest.raises(StorageError, match="closed"):
+            await attempt
+    await queue.close()
+    async with queue:
+        assert await queue.mail_load_all() == []
+
+
+def test_several_event_loops_may_use_one_queue(tmp_path: Path) -> None:
+    queue = SQLiteStorage(tmp_path / "queue.db", reserve=0)
+    asyncio.run(queue.mail_save(message(name="1")))
+    asyncio.run(queue.mail_save(message(name="2")))
+    assert [mail.id for mail in asyncio.run(queue.mail_load_all())] == ["1", "2"]
+    asyncio.run(queue.close())
+
+
+async def test_who_watched_before_it_was_closed_is_woken_after_it_is_open_again(
+    queue: SQLiteStorage, tmp_path: Path
+) -> None:
+    woken = asyncio.Event()
+    queue.watch(woken.set)
+    await queue.close()
+    await queue.open()
+    async with SQLiteStorage(tmp_path / "queue.db", reserve=0) as other, asyncio.timeout(30):
+        await saved(other)
+        await woken.wait()
+
+
+async def test_a_clock_that_fails_fails_what_asks_it_and_nothing_else(
+    queue: SQLiteStorage, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mail = await saved(queue)
+    with monkeypatch.context() as patch:
+        patch.setattr(queue, "_clock", lambda: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            await queue.mail_delete(mail.id)
+    assert [each.id for each in await queue.mail_load_all()] == [mail.id]
+
+
+async def test_files_are_for_their_owner_only_and_none_is_left_but_the_queue(
+    tmp_path: Path, clock: Clock
+) -> None:
+    async with SQLiteStorage(tmp_path / "queue.db", reserve=0, clock=clock) as queue:
+        await saved(queue)
+        await queue.claim(clock.now, LEASE, 1)
+        modes = modes_in(tmp_path)
+        assert len(modes) == 4  # the queue, its log, the log's index, and the socket
+        assert set(modes.values()) == {0o600}
+    assert list(modes_in(tmp_path)) == ["queue.db"]
+
+
+def modes_in(folder: Path) -> dict[str, int]:
+    return {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+
+
+async def test_a_message_without_a_recipient_is_refused(queue: SQLiteStorage) -> None:
+    with pytest.raises(StorageError, match="no recipient"):
+        await queue.mail_save(MailTx("a@b.org", []))
