@@ -9,7 +9,7 @@ import re
 import sys
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
@@ -125,12 +125,21 @@ class _Errors(Console):
 
     def say(self, text: Text) -> None:
         """Print, if that can be."""
-        with contextlib.suppress(OSError):
+        try:
             self.print(text)
+        except OSError:
+            _give_up(sys.stderr)
 
     def on_broken_pipe(self) -> None:
         """Say nothing more. By default this ends the program, maybe between the final dot and its reply."""
         self.quiet = True
+        _give_up(sys.stderr)
+
+
+def _give_up(stream: TextIO) -> None:
+    """Let what the stream still holds go nowhere: Python's last flush would fail, and its status be ours."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 @contextlib.contextmanager
@@ -168,8 +177,7 @@ def _show(result: Result) -> None:
     except OSError:
         # The exit status tells it too, and must: who takes this for a failure to send will send twice.
         # What is left in the buffer must not fail once more when Python ends.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up(sys.stdout)
 
 
 def _status_without(error: ClientError) -> int:
