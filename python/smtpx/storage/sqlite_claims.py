@@ -144,8 +144,8 @@ def settle(db: Database, settled: Sequence[Delivery], now: int) -> list[Delivery
     ended: Counter[int] = Counter()
     for each in settled:
         row = db.execute(
-            "UPDATE recipient SET state = CASE WHEN state = 'held' AND ?1 THEN state ELSE ?2 END,"
-            f" attempts = ?3, next = ?4, changed = ?5, warned = ?6, reply = ?7, owner = NULL {_ITS_ROW}"
+            "UPDATE recipient SET state = CASE WHEN state = 'held' AND ? THEN state ELSE ? END,"
+            f" attempts = ?, next = ?, changed = ?, warned = ?, reply = ?, owner = NULL {_ITS_ROW}"
             " RETURNING message",
             (
                 not each.state.final,
@@ -175,9 +175,9 @@ def settle(db: Database, settled: Sequence[Delivery], now: int) -> list[Delivery
 def free_leases(db: Database, owner: str, now: int) -> None:
     """Make due what is claimed by one that is no more."""
     names = db.execute(
-        "UPDATE recipient SET owner = NULL, changed = ?1,"
-        " next = CASE state WHEN 'queued' THEN ?1 ELSE next END WHERE owner = ?2 RETURNING destination",
-        (now, owner),
+        "UPDATE recipient SET owner = NULL, changed = ?,"
+        " next = CASE state WHEN 'queued' THEN ? ELSE next END WHERE owner = ? RETURNING destination",
+        (now, now, owner),
     ).fetchall()
     refresh_destinations(db, [name for (name,) in names])
     db.execute("DELETE FROM owner WHERE name = ?", (owner,))

@@ -204,8 +204,8 @@ def refresh_destinations(db: Database, names: Iterable[str]) -> None:
         rows,
     )
     db.executemany(
-        "DELETE FROM destination WHERE name = ?1"
-        " AND NOT EXISTS (SELECT 1 FROM recipient WHERE destination = ?1 AND state = 'queued')",
+        "DELETE FROM destination WHERE name = ?"
+        " AND NOT EXISTS (SELECT 1 FROM recipient WHERE recipient.destination = name AND state = 'queued')",
         rows,
     )
 
@@ -213,13 +213,13 @@ def refresh_destinations(db: Database, names: Iterable[str]) -> None:
 def end_messages(db: Database, ended: Counter[int], now: int) -> None:
     """Count recipients that became final; once all of a message are, its content goes, unless one bounced."""
     db.executemany(
-        "UPDATE message SET open = open - ?1, finished = CASE open WHEN ?1 THEN ?2 END WHERE key = ?3",
-        [(count, now, key) for key, count in ended.items()],
+        "UPDATE message SET open = open - ?, finished = CASE open WHEN ? THEN ? END WHERE key = ?",
+        [(count, count, now, key) for key, count in ended.items()],
     )
     db.executemany(
-        "DELETE FROM body WHERE message = ?1"
-        " AND EXISTS (SELECT 1 FROM message WHERE key = ?1 AND finished IS NOT NULL)"
-        " AND NOT EXISTS (SELECT 1 FROM recipient WHERE message = ?1 AND state = 'bounced')",
+        "DELETE FROM body WHERE message = ?"
+        " AND EXISTS (SELECT 1 FROM message WHERE key = body.message AND finished IS NOT NULL)"
+        " AND NOT EXISTS (SELECT 1 FROM recipient WHERE message = body.message AND state = 'bounced')",
         [(key,) for key in ended],
     )
 
