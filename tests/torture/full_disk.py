@@ -28,6 +28,9 @@ RESERVE = 32 * MIB
 _ENOUGH = 50  # refusals, so that each session has had some
 _MORE = 20  # messages after it
 _LARGEST = 500_000  # octets of a message: the disk is to be full soon
+_ROOM = _MORE * _LARGEST * 5
+"""What those may take: in the queue, in its log, and in the mailboxes of three recipients. Where less comes
+free, what waits to be delivered may take all of it, and nothing more is accepted."""
 _SLACK = MIB + 3 * SESSIONS * _LARGEST
 """The reserve is the queue's. What came before may still be on its way into mailboxes on the same disk: a
 message of each session for each recipient; and files need a little more than their octets."""
@@ -51,20 +54,20 @@ class Filled:
         return f"full {len(self.free)} times, with {free} KiB free; {self.record}"
 
 
-def fill_disk(make: MakeSubject, *, size: int, times: int, reserve: int, seed: int) -> Filled:
-    """Fill a disk of so many octets, ``times`` in all, and let the server go on in between.
+def fill_disk(make: MakeSubject, *, times: int, reserve: int, seed: int) -> Filled:
+    """Fill a disk so many ``times``, and let the server go on in between.
 
     Raises:
         ServerGone: the server did not live through it.
         Unavailable: not on this machine.
 
     """
-    with mounted_image(size) as image:
+    with mounted_image(2 * times * _ROOM) as image:
         folder = image.root / "mail"
         folder.mkdir(mode=0o700)
         ballast = [image.root / f"ballast{number}" for number in range(times)]
         for piece in ballast:
-            piece.write_bytes(bytes(size // (2 * times)))
+            piece.write_bytes(bytes(_ROOM))
         filled = Filled(seed)
         with make(folder, reserve=reserve) as subject:
             asyncio.run(_fill(subject, image, ballast, filled))
@@ -104,7 +107,6 @@ def main() -> None:
         try:
             filled = fill_disk(
                 SUBJECTS[options.subject],
-                size=options.times * 32 * MIB,
                 times=options.times,
                 reserve=reserve,
                 seed=options.seed,
