@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from smtpx import MailTx, SQLiteStorage, State
 from smtpx.errors import StorageError
+from smtpx.storage import sqlite_file
 
 SAVERS = 5
 
@@ -22,6 +23,8 @@ def content(name: str) -> bytes:
 async def main() -> None:
     """Save some messages at a time, deliver those that can be claimed, and end with "alive"."""
     path, prefix, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3])  # 0: until killed
+    if len(sys.argv) > 4:
+        sqlite_file._LONG = int(sys.argv[4])  # pages in the log before it is brought home
     queue = SQLiteStorage(path, reserve=0)
 
     async def save(name: str) -> None:

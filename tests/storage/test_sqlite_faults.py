@@ -86,30 +86,35 @@ async def test_h99_a_disk_that_is_full_at_a_checkpoint_loses_nothing(
     path = tmp_path / "queue.db"
     # Into the file itself only a checkpoint writes: a small one at opening, and later that of a long log.
     fault = "pwrite64,write:error=ENOSPC:when=30+"
-    said = await save_with_faults(needs_tool("strace"), path, [str(path)], fault, rounds=150)
-    assert said["saved"]  # a log that cannot be brought home yet is no reason to refuse
+    said = await save_with_faults(needs_tool("strace"), path, [str(path)], fault, rounds=150, log=64)
+    assert said["saved"]
+    assert said["failed"]
     await check(path, said)
     await save_some(path)
 
 
 async def save_with_faults(
-    strace: str, path: Path, files: list[str], fault: str, *, rounds: int
+    strace: str, path: Path, files: list[str], fault: str, *, rounds: int, log: int | None = None
 ) -> Mapping[str, set[str]]:
-    """Run the program with a fault in system calls on these files; return what it said."""
+    """Run the program with a fault in system calls on these files; return what it said.
+
+    With ``log`` its log is brought home after so many pages.
+    """
     async with SQLiteStorage(path, reserve=0):
         pass
     traced = [option for file in files for option in ("-P", file)]
-    log = path.with_name("strace")
+    report = path.with_name("strace")
+    pages = () if log is None else (str(log),)
     process = await asyncio.create_subprocess_exec(
-        *(strace, "-f", "-o", str(log), *traced, "-e", f"inject={fault}"),
-        *(*SAVER, str(path), "m", str(rounds)),
+        *(strace, "-f", "-o", str(report), *traced, "-e", f"inject={fault}"),
+        *(*SAVER, str(path), "m", str(rounds), *pages),
         stdout=asyncio.subprocess.PIPE,
         cwd=ROOT,
     )
     output, _ = await process.communicate()
     said = told(output)
     assert "" in said["alive"], output
-    assert "INJECTED" in log.read_text()
+    assert "INJECTED" in report.read_text()
     return said
 
 
