@@ -220,6 +220,7 @@ while number := ctypes.c_int.from_address(slot).value:
 LAYERS = [
     "smtpx.status",
     "smtpx.outcome",
+    "smtpx.closing",
     "smtpx.errors",
     "smtpx._core",
     "smtpx.tls",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from typing import TYPE_CHECKING, Self, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from smtpx._core import Response
+from smtpx.closing import Closing
 from smtpx.errors import ClientError, ConfigurationError, MessageTooLarge, NotOffered
 from smtpx.folders import FolderTemplate
 from smtpx.folding import Folded, fold_domain
@@ -20,7 +21,6 @@ from smtpx.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
-    from types import TracebackType
     from typing import Unpack
 
     from smtpx.delivery import Delivery, Transport
@@ -39,7 +39,7 @@ _DELIVERED = RecipientResult(Outcome.ACCEPTED, Response(250, "2.0.0 Delivered"))
 _NOT_NOW = RecipientResult(Outcome.TEMPORARY, Response(451, "4.3.0 The message could not be delivered"))
 
 
-class LMTPTransport:
+class LMTPTransport(Closing):
     """Hands messages to an LMTP server (RFC 2033), as Dovecot's, which answers for each recipient.
 
     ``lmtp+unix:///run/dovecot/lmtp``, or ``lmtp://host:port``. Here the way ends: of the envelope's
@@ -186,7 +186,7 @@ def local_transport(setting: str, mailbox_of: Callable[[str], str] | None = None
     )
 
 
-class LocalTransport:
+class LocalTransport(Closing):
     """Delivers for the domains of an environment, each in its own way; who has gone meanwhile is refused.
 
     ::
@@ -246,16 +246,8 @@ class LocalTransport:
     async def close(self) -> None:
         """Finish what was begun, and close what was made here."""
         for transport in self._made.values():
-            if isinstance(transport, MaildirTransport | LMTPTransport):
+            if isinstance(transport, Closing):
                 await transport.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
 
     def _to(self, destination: str) -> Transport:
         name = destination or self.environment.primary_domain.name

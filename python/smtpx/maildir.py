@@ -11,9 +11,10 @@ import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from smtpx._core import Response
+from smtpx.closing import Closing
 from smtpx.folders import FolderTemplate
 from smtpx.maildir_files import Letter, MaildirFiles
 from smtpx.outcome import Outcome
@@ -22,7 +23,6 @@ from smtpx.stamp import stamped, was_delivered_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from types import TracebackType
 
     from smtpx.delivery import Delivery
     from smtpx.mail import MailTx
@@ -45,7 +45,7 @@ _LOOP = RecipientResult(
 )
 
 
-class MaildirTransport:
+class MaildirTransport(Closing):
     """Puts messages into Maildirs: what it says is delivered is on stable storage.
 
     A file has LF line ends, as other software keeps them (but BINARYMIME stays as it is), Return-Path and
@@ -92,14 +92,6 @@ class MaildirTransport:
     async def close(self) -> None:
         """Finish what was begun."""
         await asyncio.to_thread(self._threads.shutdown)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
 
     def _work(self) -> None:
         """Do what waits, batch after batch, until nothing does. Runs in a thread."""

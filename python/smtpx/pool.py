@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 from collections import deque
 from email.message import Message
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from smtpx import compose
+from smtpx.closing import Closing
 from smtpx.errors import ClientError, ConfigurationError, ConnectionLost, EngineError, MessageRefused
 from smtpx.link import Link
 from smtpx.options import Options
@@ -17,7 +18,6 @@ from smtpx.result import Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from types import TracebackType
     from typing import Unpack
 
     from smtpx.compose import Sendable
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Pool"]
 
 
-class Pool:
+class Pool(Closing):
     """At most `size` connections to one server, made when they are needed, kept and used in turns.
 
     A task that finds all of them busy waits; the tasks are served in their order. A connection that died
@@ -73,14 +73,6 @@ class Pool:
         self._reaper: asyncio.TimerHandle | None = None
         self._partings: set[asyncio.Task[None]] = set()
         self._closing = False
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
 
     async def send(
         self,

@@ -12,9 +12,10 @@ from collections import deque
 from dataclasses import replace
 from ipaddress import ip_address
 from random import SystemRandom
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from smtpx._core import ClientEngine, Response
+from smtpx.closing import Closing
 from smtpx.errors import (
     ClientError,
     CommandRefused,
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Collection, Mapping, Sequence
     from random import Random
-    from types import TracebackType
 
     from smtpx.delivery import Delivery
 
@@ -65,7 +65,7 @@ class _Place(NamedTuple):
     address: str
 
 
-class Relay:
+class Relay(Closing):
     """A `Transport` to other hosts.
 
     ::
@@ -141,14 +141,6 @@ class Relay:
         self._kept = Kept() if kept is None else kept
         self._port = port
         self._random = SystemRandom() if random is None else random
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
 
     async def close(self) -> None:
         """Say goodbye on the connections that are kept, and keep none from now on."""

@@ -8,6 +8,7 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from smtpx.closing import Closing
 from smtpx.errors import StorageError, StorageFull
 from smtpx.mail import new_id
 from smtpx.storage.batches import Batches
@@ -18,7 +19,6 @@ from smtpx.storage.spool import Spool
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
-    from types import TracebackType
 
     from smtpx.mail import MailTx
     from smtpx.storage.batches import Job
@@ -30,7 +30,7 @@ _MIB = 1024 * 1024
 _BATCH = 64  # how many others' fsyncs the first of a batch waits for, at most
 
 
-class LocalStorage:
+class LocalStorage(Closing):
     """A `Storage` in a directory of its own, which must exist and belong to the process's user.
 
     Messages are files of mode 0600; bounced ones are in ``bounce/``, damaged ones in ``quarantine/``. One
@@ -73,11 +73,6 @@ class LocalStorage:
     async def __aenter__(self) -> Self:
         await self.open()
         return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
 
     def has_room(self, octets: int = 0) -> bool:
         """Tell whether a message of so many octets left the reserve untouched, a second ago.

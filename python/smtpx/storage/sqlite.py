@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from smtpx.closing import Closing
 from smtpx.delivery import State
 from smtpx.errors import StorageError
 from smtpx.mail import MailTx, new_id
@@ -27,7 +28,6 @@ from smtpx.storage.sqlite_writer import Writer
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Collection, Sequence
-    from types import TracebackType
 
     from smtpx.delivery import Delivery
     from smtpx.storage.base import Audit, QueueStats, Taker
@@ -46,7 +46,7 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-class SQLiteStorage:
+class SQLiteStorage(Closing):
     """A `QueueStorage` in a file of a local disk, whose directory exists and belongs to the process's user.
 
     Several processes may use the file, and several SQLiteStorage of one; the sockets beside it (``-wake-``)
@@ -121,11 +121,6 @@ class SQLiteStorage:
     async def __aenter__(self) -> Self:
         await self.open()
         return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
 
     # Storage
 
