@@ -172,3 +172,9 @@ def needs_tool() -> Callable[[str], str]:
         return path
 
     return find
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Where a test writes its configuration."""
+    return tmp_path / "smtpx.toml"

@@ -16,27 +16,9 @@ from smtpx.limits import Limits
 from smtpx.listener import Listener
 from smtpx.schedule import Schedule
 
+from tests.config_files import faults, read
+
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "smtpx.toml"
-
-
-def read(file: Path, text: str) -> Config:
-    file.write_text(text, encoding="utf-8")
-    return load(file, files=False)
-
-
-def faults(file: Path, text: str, *, files: bool = False) -> list[str]:
-    """The lines of the error, without the file's name, which each must have."""
-    file.write_text(text, encoding="utf-8")
-    with pytest.raises(ConfigurationError) as raised:
-        load(file, files=files)
-    lines = str(raised.value).splitlines()
-    assert all(line.startswith(f"{file}: ") for line in lines)
-    return [line.removeprefix(f"{file}: ") for line in lines]
 
 
 # What it means

@@ -5,33 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from smtpx.config import Config, load
+from smtpx.config import load
 from smtpx.domain_config import DomainConfig, ListConfig, build_domains, check_members
 from smtpx.environment import Account, FinalRecipient
 from smtpx.errors import ConfigurationError
+
+from tests.config_files import faults, read
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 HEAD = 'hostname = "a.org"\n[domains."b.org"]\n'
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "smtpx.toml"
-
-
-def read(file: Path, text: str) -> Config:
-    file.write_text(text, encoding="utf-8")
-    return load(file, files=False)
-
-
-def faults(file: Path, text: str, *, files: bool = False) -> list[str]:
-    """The lines of the error, without the file's name."""
-    file.write_text(text, encoding="utf-8")
-    with pytest.raises(ConfigurationError) as raised:
-        load(file, files=files)
-    return [line.removeprefix(f"{file}: ") for line in str(raised.value).splitlines()]
 
 
 # What it means

@@ -9,17 +9,12 @@ from smtpx.config import Config, load
 from smtpx.errors import ConfigurationError
 from smtpx.relay_config import RelayConfig, RouteConfig
 
-from tests.test_config import faults, read
+from tests.config_files import faults, read
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 TOP = 'hostname = "mail.example.org"\n'
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "smtpx.toml"
 
 
 def test_without_it_mail_goes_by_mx(file: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the tests of LocalStorage share."""
+"""What the tests of LocalStorage share, and those of SQLiteStorage."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from smtpx.storage import LocalStorage
+from smtpx.storage import LocalStorage, SQLiteStorage
 
+from tests.queue_storages import Clock
 from tests.storage.disk import Disk, Gate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
 
 @pytest.fixture
@@ -32,3 +33,14 @@ def gate(disk: Disk) -> Iterator[Gate]:
     gate = Gate(disk)
     yield gate
     gate.open.set()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def queue(tmp_path: Path, clock: Clock) -> AsyncIterator[SQLiteStorage]:
+    async with SQLiteStorage(tmp_path / "queue.db", reserve=0, clock=clock) as queue:
+        yield queue

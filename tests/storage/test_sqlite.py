@@ -24,24 +24,13 @@ from tests.queue_storages import LEASE, MINUTE, Clock, done, saved, states
 from tests.storage.disk import POSIX, message
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from datetime import datetime
     from pathlib import Path
 
     from smtpx import Delivery
 
 pytestmark = POSIX
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def queue(tmp_path: Path, clock: Clock) -> AsyncIterator[SQLiteStorage]:
-    async with SQLiteStorage(tmp_path / "queue.db", reserve=0, clock=clock) as queue:
-        yield queue
 
 
 class Commits:

@@ -14,22 +14,10 @@ from tests.queue_storages import LEASE, Clock, saved
 from tests.storage.disk import POSIX, message
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
 
 pytestmark = POSIX
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def queue(tmp_path: Path, clock: Clock) -> AsyncIterator[SQLiteStorage]:
-    async with SQLiteStorage(tmp_path / "queue.db", reserve=0, clock=clock) as queue:
-        yield queue
 
 
 async def test_a_closed_queue_is_not_used_by_accident(tmp_path: Path) -> None:

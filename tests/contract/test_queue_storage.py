@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pytest
 from smtpx import Delivery, QueueStorage, State
@@ -17,7 +16,6 @@ from tests.queue_storages import (
     LEASE,
     MINUTE,
     Clock,
-    Kind,
     addresses,
     again,
     done,
@@ -26,22 +24,7 @@ from tests.queue_storages import (
     states,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
 pytestmark = each_storage
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def storage(kind: Kind, clock: Clock, tmp_path: Path) -> AsyncIterator[QueueStorage]:
-    async with kind.opened(tmp_path, clock) as storage:
-        yield storage
 
 
 def test_it_is_a_queue_storage(storage: QueueStorage) -> None:

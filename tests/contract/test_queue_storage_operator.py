@@ -6,7 +6,6 @@ Storages stand in ``tests/queue_storages.py``.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 import pytest
 from smtpx import QueueStorage, State
@@ -15,7 +14,6 @@ from tests.queue_storages import (
     LEASE,
     MINUTE,
     Clock,
-    Kind,
     addresses,
     again,
     done,
@@ -24,22 +22,7 @@ from tests.queue_storages import (
     states,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
 pytestmark = each_storage
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def storage(kind: Kind, clock: Clock, tmp_path: Path) -> AsyncIterator[QueueStorage]:
-    async with kind.opened(tmp_path, clock) as storage:
-        yield storage
 
 
 # Hold, release, retry, remove
@@ -65,29 +48,18 @@ async def test_a_retry_is_due_at_once_and_the_attempts_are_kept(storage: QueueSt
 
 
 @pytest.mark.parametrize("everything", [True, False])
-async def test_a_retry_of_what_is_queued_leaves_what_is_held(
-    storage: QueueStorage, clock: Clock, everything: bool
+@pytest.mark.parametrize("of", [State.QUEUED, State.HELD])
+async def test_what_is_to_be_due_at_once_is_only_what_is_in_the_state_that_is_named(
+    storage: QueueStorage, clock: Clock, of: State, everything: bool
 ) -> None:
     held, later = await saved(storage), await saved(storage)
     await storage.change(State.HELD, [held.id])
     (claimed,) = await storage.claim(clock.now, LEASE, 10)
     await storage.settle([again(claimed, clock.now + LEASE)])
     ids = None if everything else [held.id, later.id]
-    assert await storage.change(State.QUEUED, ids, of=[State.QUEUED]) == 1
-    assert [each.mail_id for each in await storage.claim(clock.now, LEASE, 10)] == [later.id]
-
-
-@pytest.mark.parametrize("everything", [True, False])
-async def test_a_release_leaves_what_waits_for_its_next_attempt(
-    storage: QueueStorage, clock: Clock, everything: bool
-) -> None:
-    held, later = await saved(storage), await saved(storage)
-    await storage.change(State.HELD, [held.id])
-    (claimed,) = await storage.claim(clock.now, LEASE, 10)
-    await storage.settle([again(claimed, clock.now + LEASE)])
-    ids = None if everything else [held.id, later.id]
-    assert await storage.change(State.QUEUED, ids, of=[State.HELD]) == 1
-    assert [each.mail_id for each in await storage.claim(clock.now, LEASE, 10)] == [held.id]
+    assert await storage.change(State.QUEUED, ids, of=[of]) == 1
+    wanted = later if of is State.QUEUED else held
+    assert [each.mail_id for each in await storage.claim(clock.now, LEASE, 10)] == [wanted.id]
 
 
 async def test_what_is_due_already_is_not_changed_by_a_retry(storage: QueueStorage) -> None:

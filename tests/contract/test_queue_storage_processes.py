@@ -23,17 +23,6 @@ pytestmark = [each_shared, pytest.mark.skipif(sys.platform == "win32", reason="n
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def storage(kind: Kind, clock: Clock, tmp_path: Path) -> AsyncIterator[QueueStorage]:
-    async with kind.opened(tmp_path, clock) as storage:
-        yield storage
-
-
-@pytest.fixture
 async def other(
     kind: Kind, clock: Clock, tmp_path: Path, storage: QueueStorage
 ) -> AsyncIterator[QueueStorage]:
@@ -105,7 +94,7 @@ async def process(kind: Kind, storage: QueueStorage, tmp_path: Path) -> AsyncIte
             *(sys.executable, "-c", OTHER_PROCESS, name, str(tmp_path)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            cwd=Path(__file__).parent.parent,
+            cwd=Path(__file__).parents[2],
         )
     )
     yield process
