@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
+import pytest
 import smtpx
 from smtpx import (
     MailTx,
@@ -13,6 +15,26 @@ from smtpx import (
 
 from tests.clients import mail
 from tests.recorder import Recorder
+from tests.scripted import close, half_close, reset
+
+_Test = TypeVar("_Test", bound=Callable[..., object])
+
+
+def each_death(test: _Test) -> _Test:
+    """Run a test with each way, ``end``, in which a connection dies, after each ``farewell``."""
+    ends = pytest.mark.parametrize(
+        "end", [close(), reset(), half_close()], ids=["close", "reset", "half_close"]
+    )
+    words = pytest.mark.parametrize("farewell", [b"", b"421 4.4.2 idle\r\n"], ids=["silent", "421"])
+    return cast("_Test", ends(words(test)))
+
+
+def each_breaking(test: _Test) -> _Test:
+    """Run a test with servers of such ``keywords`` that break connections at such ``odds``, by a ``seed``."""
+    keywords = [(), ("PIPELINING",), ("PIPELINING", "CHUNKING")]
+    test = pytest.mark.parametrize("seed", range(3))(test)
+    test = pytest.mark.parametrize("odds", [0.005, 0.1])(test)
+    return cast("_Test", pytest.mark.parametrize("keywords", keywords, ids="+".join)(test))
 
 
 class Doors(Recorder):

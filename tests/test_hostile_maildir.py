@@ -144,6 +144,17 @@ def deliverer(tmp_path: Path) -> Iterator[Deliverer]:
 FAILED, FULL = "temporary 451 4.3.0", "temporary 452 4.3.1"
 
 
+def failing(deliverer: Deliverer, strace: str, calls: str, error: str) -> str:
+    """Deliver message 2 while these calls fail; return the answer."""
+    tracer = Strace(strace, deliverer.pid, calls, error)
+    try:
+        answer = deliverer.deliver("id-2")
+    finally:
+        seen = tracer.detach()
+    assert "(INJECTED)" in seen
+    return answer
+
+
 @pytest.mark.parametrize(
     ("calls", "error", "answer"),
     [
@@ -163,14 +174,8 @@ def test_a_failing_disk_is_no_delivery_and_leaves_nothing_behind(
     error: str,
     answer: str,
 ) -> None:
-    strace = needs_tool("strace")
     assert deliverer.deliver("id-1") == "accepted 250 2.0.0"
-    tracer = Strace(strace, deliverer.pid, calls, error)
-    try:
-        assert deliverer.deliver("id-2") == answer
-    finally:
-        seen = tracer.detach()
-    assert "(INJECTED)" in seen
+    assert failing(deliverer, needs_tool("strace"), calls, error) == answer
     assert files(tmp_path) == [new("id-1")]
     assert deliverer.deliver("id-2", 2) == "accepted 250 2.0.0"
     assert files(tmp_path) == [new("id-1"), new("id-2")]
@@ -180,14 +185,8 @@ def test_a_failing_disk_is_no_delivery_and_leaves_nothing_behind(
 def test_h91_h92_a_write_that_fails_is_no_delivery(
     deliverer: Deliverer, tmp_path: Path, needs_tool: Callable[[str], str], error: str, answer: str
 ) -> None:
-    strace = needs_tool("strace")
     assert deliverer.deliver("id-1") == "accepted 250 2.0.0"
-    tracer = Strace(strace, deliverer.pid, WRITES, error)
-    try:
-        assert deliverer.deliver("id-2") == answer
-    finally:
-        seen = tracer.detach()
-    assert "(INJECTED)" in seen
+    assert failing(deliverer, needs_tool("strace"), WRITES, error) == answer
     assert files(tmp_path) == [new("id-1")]
 
 

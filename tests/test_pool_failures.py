@@ -21,9 +21,9 @@ from smtpx.errors import ClientError
 from tests.breaking import Breaking
 from tests.clients import CONTENT, mail
 from tests.peer import PATIENCE
-from tests.pooling import numbered
+from tests.pooling import each_breaking, each_death, numbered
 from tests.recorder import JOE, PASSWORD
-from tests.scripted import close, half_close, hang, reset, say, then, wait
+from tests.scripted import close, hang, reset, say, then, wait
 from tests.sessions import polite
 
 if TYPE_CHECKING:
@@ -39,8 +39,7 @@ SOON = 0.1
 # Connections that die
 
 
-@pytest.mark.parametrize("end", [close(), reset(), half_close()], ids=["close", "reset", "half_close"])
-@pytest.mark.parametrize("farewell", [b"", b"421 4.4.2 idle\r\n"], ids=["silent", "421"])
+@each_death
 def test_a_connection_that_died_while_it_rested_is_replaced(
     run: Run, scripted: Scripted, end: Step, farewell: bytes
 ) -> None:
@@ -249,9 +248,7 @@ def test_a_wrong_password_is_told(run: Run, live_server: LiveServers, certificat
 # All at once: a server that breaks connections at random, and every message accounted for
 
 
-@pytest.mark.parametrize("keywords", [(), ("PIPELINING",), ("PIPELINING", "CHUNKING")], ids="+".join)
-@pytest.mark.parametrize("odds", [0.005, 0.1])
-@pytest.mark.parametrize("seed", range(3))
+@each_breaking
 def test_every_message_is_accounted_for(run: Run, keywords: tuple[str, ...], odds: float, seed: int) -> None:
     count = 400
     outcomes: dict[int, str] = {}

@@ -28,8 +28,9 @@ async def until_done(site: Site) -> None:
 # At once
 
 
-async def test_no_more_attempts_are_under_way_than_the_queue_may_have() -> None:
-    site = Site(concurrency=7)
+@pytest.mark.parametrize("whose", ["queue", "destination"])
+async def test_no_more_attempts_are_under_way_than_the_queue_or_a_destination_may_have(whose: str) -> None:
+    site = Site(concurrency=7) if whose == "queue" else Site(FakeTransport(limit=7))
     gate = site.transport.gate("example.org")
     async with site.running():
         await site.fill(50, lambda number: f"{number}@example.org")
@@ -38,19 +39,6 @@ async def test_no_more_attempts_are_under_way_than_the_queue_may_have() -> None:
         gate.set()
         await until_done(site)
         assert site.transport.most["example.org"] == 7
-        assert Counter(site.states().values()) == {State.DELIVERED: 50}
-
-
-async def test_no_more_attempts_are_under_way_than_a_destination_takes() -> None:
-    site = Site(FakeTransport(limit=3))
-    gate = site.transport.gate("example.org")
-    async with site.running():
-        await site.fill(50, lambda number: f"{number}@example.org")
-        await settled()
-        assert site.transport.running["example.org"] == 3
-        gate.set()
-        await until_done(site)
-        assert site.transport.most["example.org"] == 3
         assert Counter(site.states().values()) == {State.DELIVERED: 50}
 
 

@@ -11,7 +11,7 @@ from smtpx import ConfigurationError, Outcome, Relay, Timeouts
 
 from tests.breaking import Breaking
 from tests.names import FAILS, Names
-from tests.pooling import numbered
+from tests.pooling import each_breaking, numbered
 from tests.relaying import DEAD, Hosts, deliveries, delivering, mail, outcome, text, to_one
 from tests.scripted import close, flood, half_close, hang, nag, reset, say, then
 from tests.sessions import polite
@@ -367,9 +367,7 @@ def test_h86_a_dead_domain_holds_up_no_other(run: Run, scripted: Scripted) -> No
     run(main())
 
 
-@pytest.mark.parametrize("keywords", [(), ("PIPELINING",), ("PIPELINING", "CHUNKING")], ids="+".join)
-@pytest.mark.parametrize("odds", [0.005, 0.1])
-@pytest.mark.parametrize("seed", range(3))
+@each_breaking
 def test_every_message_is_accounted_for(run: Run, keywords: tuple[str, ...], odds: float, seed: int) -> None:
     count = 400
     outcomes: dict[int, Outcome] = {}

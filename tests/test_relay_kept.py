@@ -13,10 +13,10 @@ from smtpx.kept import Kept
 
 from tests.names import Names
 from tests.peer import PATIENCE
-from tests.pooling import Doors, serving
+from tests.pooling import Doors, each_death, serving
 from tests.recorder import JOE
 from tests.relaying import Hosts, delivering, mail, to_one
-from tests.scripted import close, half_close, reset, say, signal, then, wait
+from tests.scripted import close, reset, say, signal, then, wait
 from tests.sessions import polite
 
 if TYPE_CHECKING:
@@ -132,8 +132,7 @@ def test_a_message_under_way_at_the_end_of_the_relay_leaves_no_connection(run: R
     run(main())
 
 
-@pytest.mark.parametrize("end", [close(), reset(), half_close()], ids=["close", "reset", "half_close"])
-@pytest.mark.parametrize("farewell", [b"", b"421 4.4.2 idle\r\n"], ids=["silent", "421"])
+@each_death
 def test_a_connection_that_died_while_it_rested_is_replaced(
     run: Run, scripted: Scripted, end: Step, farewell: bytes
 ) -> None:

@@ -143,7 +143,7 @@ class App:
                 finally:
                     _close(self._places)
                     await self._server.stop()
-                    await self._queue.stop()  # what was accepted to the last has had its chance
+                    await self._queue.stop()  # what it has not begun waits for the next start
                     await asyncio.gather(self._way.close(), *self._draining)
 
     async def _start(self, config: Config) -> None:

@@ -398,6 +398,19 @@ async def test_the_ledger_forgets_a_message_so_long_after_its_end(
     assert (await queue.audit()).faults == []
 
 
+async def test_a_message_that_is_said_to_have_ended_while_its_recipient_waits_is_kept_for_the_audit_to_name(
+    queue: SQLiteStorage, tmp_path: Path, clock: Clock
+) -> None:
+    waits = await saved(queue)
+    with contextlib.closing(Database(tmp_path / "queue.db")) as db:
+        db.begin(durable=True)
+        db.execute("UPDATE message SET finished = 1")
+        db.commit()
+        assert not purge(db, micros(clock.now))
+    (fault,) = (await queue.audit()).faults
+    assert waits.id in fault
+
+
 async def test_what_is_old_goes_in_small_steps(queue: SQLiteStorage, tmp_path: Path, clock: Clock) -> None:
     await asyncio.gather(*(saved(queue) for _ in range(120)))
     await queue.change(State.REMOVED, None)

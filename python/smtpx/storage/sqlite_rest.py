@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 __all__ = ["purge", "shrink"]
 
 _MESSAGES = 50
-_STILL = "SELECT 1 FROM message WHERE key = ? AND finished < ?"
+_OLD = "SELECT key FROM message WHERE finished < ? AND open = 0 ORDER BY finished LIMIT ?"
+# A message that is said to have ended while recipients wait is not ours to remove: the audit names it.
+_STILL = "SELECT 1 FROM message WHERE key = ? AND finished < ? AND open = 0"
 _PAGES = 200
 _SPARE = 64 * 1024 * 1024  # octets that may stay free in the file: the next burst comes
 
@@ -20,7 +22,8 @@ _SPARE = 64 * 1024 * 1024  # octets that may stay free in the file: the next bur
 def purge(db: Database, before: int) -> bool:
     """Remove some of what ended before that moment, and tell whether there is more."""
     old = db.execute(
-        "SELECT key FROM message WHERE finished < ? ORDER BY finished LIMIT ?", (before, _MESSAGES)
+        "SELECT key FROM message WHERE finished < ? AND open = 0 ORDER BY finished LIMIT ?",
+        (before, _MESSAGES),
     ).fetchall()
     if not old:
         return False
