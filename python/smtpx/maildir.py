@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import errno
 import hashlib
+import itertools
 import logging
 import re
-import threading
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from smtpx._core import Response
+from smtpx.batches import Batches
 from smtpx.closing import Closing
 from smtpx.folders import FolderTemplate
 from smtpx.maildir_files import Letter, MaildirFiles
@@ -22,8 +21,9 @@ from smtpx.result import RecipientResult
 from smtpx.stamp import stamped, was_delivered_to
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from smtpx.batches import Job
     from smtpx.delivery import Delivery
     from smtpx.mail import MailTx
 
@@ -68,10 +68,9 @@ class MaildirTransport(Closing):
         self.template = FolderTemplate(template)
         self._mailbox_of = mailbox_of or str
         self._files = MaildirFiles(self.template.root)
-        self._waiting: deque[_Job] = deque()
-        self._working = 0
-        self._guard = threading.Lock()  # a thread that ends must not overlook what just came
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="smtpx-maildir")
+        threads = [Batches(f"the transport to {template}", self._do, limit=_BATCH) for _ in range(_THREADS)]
+        self._threads: tuple[Batches[list[Letter]], ...] = tuple(threads)
+        self._turns = itertools.cycle(self._threads)
 
     def concurrency(self, destination: str) -> int:  # noqa: ARG002 - the same for all
         """See `Transport.concurrency`."""
@@ -79,82 +78,50 @@ class MaildirTransport(Closing):
 
     async def deliver(self, mail: MailTx, deliveries: Sequence[Delivery]) -> Mapping[str, RecipientResult]:
         """See `Transport.deliver`."""
-        loop = asyncio.get_running_loop()
-        jobs = [_Job(mail, delivery, loop.create_future()) for delivery in deliveries]
-        with self._guard:
-            self._waiting.extend(jobs)
-            more = min(len(jobs), _THREADS - self._working)
-            for _ in range(more):
-                self._threads.submit(self._work)
-            self._working += more
-        return {job.delivery.recipient: await job.done for job in jobs}
+        jobs = [self._deliver(mail, delivery) for delivery in deliveries]
+        results = [await jobs[0]] if len(jobs) == 1 else await asyncio.gather(*jobs)
+        return {delivery.recipient: result for delivery, result in zip(deliveries, results, strict=True)}
 
     async def close(self) -> None:
         """Finish what was begun."""
-        await asyncio.to_thread(self._threads.shutdown)
+        for thread in self._threads:
+            await thread.close()
 
-    def _work(self) -> None:
-        """Do what waits, batch after batch, until nothing does. Runs in a thread."""
-        while batch := self._next_batch():
-            try:
-                self._do(batch)
-            except Exception as error:  # a fault of ours: their callers must hear of it
-                _finish([(job, error) for job in batch])
-            del batch  # else its messages were held for as long as the thread
+    async def _deliver(self, mail: MailTx, delivery: Delivery) -> RecipientResult:
+        result = await next(self._turns).submit(partial(self._write, mail, delivery), len(mail.data))
+        assert result is not None  # noqa: S101 - `_do` gave one
+        return result
 
-    def _next_batch(self) -> list[_Job]:
-        with self._guard:
-            share = -(-len(self._waiting) // _THREADS)  # the threads' syncs share the disk's work too
-            batch = [self._waiting.popleft() for _ in range(min(share, _BATCH))]
-            if not batch:
-                self._working -= 1
-            return batch
+    # In a thread
 
-    def _do(self, batch: Iterable[_Job]) -> None:
-        results: list[tuple[_Job, RecipientResult | Exception]] = []
-        jobs: list[_Job] = []
+    def _write(self, mail: MailTx, delivery: Delivery, letters: list[Letter]) -> RecipientResult | None:
+        """Add the letter, or say what becomes of it without one."""
+        recipient = delivery.recipient
+        if was_delivered_to(mail, recipient):
+            return _LOOP
+        folder = self.template.folder(self._mailbox_of(recipient))
+        letters.append(Letter(folder, _name(delivery), stamped(mail, recipient), _may_be_there(delivery)))
+        return None
+
+    def _do(self, jobs: Sequence[Job[list[Letter]]]) -> None:
         letters: list[Letter] = []
-        for job in batch:
-            recipient = job.delivery.recipient
-            if was_delivered_to(job.mail, recipient):
-                results.append((job, _LOOP))
-                continue
-            folder = self.template.folder(self._mailbox_of(recipient))
-            content = stamped(job.mail, recipient)
-            jobs.append(job)
-            letters.append(Letter(folder, _name(job.delivery), content, _may_be_there(job.delivery)))
-        for job, letter, error in zip(jobs, letters, self._files.deliver(letters), strict=True):
-            results.append((job, _DELIVERED if error is None else _failed(letter, error)))
-        _finish(results)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Job:
-    mail: MailTx
-    delivery: Delivery
-    done: asyncio.Future[RecipientResult]
-
-
-def _finish(results: list[tuple[_Job, RecipientResult | Exception]]) -> None:
-    """Wake the tasks that wait, each loop once."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[_Job, RecipientResult | Exception]]] = {}
-    for job, result in results:
-        by_loop.setdefault(job.done.get_loop(), []).append((job, result))
-    for loop, finished in by_loop.items():
+        written: list[Job[list[Letter]]] = []
+        for job in jobs:
+            try:
+                job.succeed(job.work(letters))
+            except Exception as error:  # a fault of ours: its caller must hear of it
+                job.fail(error)
+            else:
+                if len(letters) > len(written):
+                    written.append(job)
         try:
-            loop.call_soon_threadsafe(_set, finished)
-        except RuntimeError:
-            _log.debug("the event loop that asked for a delivery is closed")
-
-
-def _set(finished: list[tuple[_Job, RecipientResult | Exception]]) -> None:
-    for job, result in finished:
-        if job.done.done():  # cancelled: the queue will ask again, and find it
-            continue
-        if isinstance(result, Exception):
-            job.done.set_exception(result)
-        else:
-            job.done.set_result(result)
+            errors = self._files.deliver(letters)
+        except Exception as error:  # likewise
+            for job in written:
+                job.fail(error)
+            return
+        for job, letter, failure in zip(written, letters, errors, strict=True):
+            job.succeed(_DELIVERED if failure is None else _failed(letter, failure))
 
 
 def _name(delivery: Delivery) -> str:

@@ -8,10 +8,10 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from smtpx.batches import Batches
 from smtpx.closing import Closing
 from smtpx.errors import StorageError, StorageFull
 from smtpx.mail import new_id
-from smtpx.storage.batches import Batches
 from smtpx.storage.entry import encode_envelope
 from smtpx.storage.room import FreeSpace
 from smtpx.storage.spool import Spool
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
+    from smtpx.batches import Job
     from smtpx.mail import MailTx
-    from smtpx.storage.batches import Job
 
 __all__ = ["LocalStorage"]
 
@@ -53,7 +53,9 @@ class LocalStorage(Closing):
         self.reserve = reserve
         self._free = FreeSpace(self.directory)
         self._spool: Spool | None = None
-        self._batches: Batches[Spool] = Batches(str(self.directory), self._do, self._end, limit=_BATCH)
+        self._batches: Batches[Spool] = Batches(
+            f"the storage {self.directory}", self._do, self._end, limit=_BATCH
+        )
 
     async def open(self) -> None:
         """Open the directory now.

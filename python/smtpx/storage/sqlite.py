@@ -13,12 +13,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from smtpx.batches import Batches
 from smtpx.closing import Closing
 from smtpx.delivery import State
 from smtpx.errors import StorageError
 from smtpx.mail import MailTx, new_id
 from smtpx.storage import sqlite_audit, sqlite_claims, sqlite_messages, sqlite_operator
-from smtpx.storage.batches import Batches
 from smtpx.storage.entry import EntryError
 from smtpx.storage.room import FreeSpace
 from smtpx.storage.sqlite_file import Reader, failure
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Collection, Sequence
 
+    from smtpx.batches import Job
     from smtpx.delivery import Delivery
     from smtpx.storage.base import Audit, QueueStats, Taker
-    from smtpx.storage.batches import Job
     from smtpx.storage.sqlite_file import Database
 
 __all__ = ["SQLiteStorage"]
@@ -358,4 +358,4 @@ def _reading(path: Path) -> Batches[Reader]:
             except Exception as error:  # the caller's, and the thread must live
                 job.fail(error)
 
-    return Batches(str(path), do, reader.close)
+    return Batches(f"the storage {path}", do, reader.close)

@@ -11,8 +11,8 @@ from datetime import timedelta
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from smtpx.batches import Batches
 from smtpx.errors import StorageError, StorageFull
-from smtpx.storage.batches import Batches
 from smtpx.storage.sqlite_claims import free_leases
 from smtpx.storage.sqlite_file import Database, failure
 from smtpx.storage.sqlite_messages import micros, save, save_anew
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from smtpx.storage.batches import Job
+    from smtpx.batches import Job
     from smtpx.storage.room import FreeSpace
     from smtpx.storage.sqlite_messages import NewMail
 
@@ -82,7 +82,7 @@ class Writer:
         self._rested = -_PAUSE
         self._will_sync = False
         self.batches: Batches[Database] = Batches(
-            str(path), self._do, self._end, rest=self._rest, limit=_BATCH
+            f"the storage {path}", self._do, self._end, rest=self._rest, limit=_BATCH
         )
 
     @property

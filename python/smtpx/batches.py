@@ -51,8 +51,8 @@ class Batches(Generic[_T]):
     cancelled while it waits is not begun; what has begun is finished. Several event loops may use it.
 
     Args:
-        name: of what it works for, as an error names it.
-        do: does the jobs of a batch, in the thread, and tells each how it ended.
+        name: what it works for, as an error names it.
+        do: does the jobs of a batch, in the thread, and tells each how it ended; it must not raise.
         end: the thread's last act.
         rest: something small to do while no job waits; True when there is more of it.
         limit: the most jobs in a batch.
@@ -64,7 +64,7 @@ class Batches(Generic[_T]):
         self,
         name: str,
         do: Callable[[Sequence[Job[_T]]], None],
-        end: Callable[[], None],
+        end: Callable[[], None] = lambda: None,
         *,
         rest: Callable[[], bool] = lambda: False,
         limit: int = 64,
@@ -118,7 +118,7 @@ class Batches(Generic[_T]):
 
     def _check_open(self) -> None:
         if self.closed:
-            raise StorageError(f"the storage {self._name} is closed: open it again")
+            raise StorageError(f"{self._name} is closed: open it again")
 
     def _put(self, *jobs: Job[_T]) -> None:
         with self._guard:
