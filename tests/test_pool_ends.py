@@ -63,13 +63,13 @@ def test_cancelled_with_a_connection_in_hand_a_task_passes_it_on(
             second = asyncio.create_task(pool.mail_tx(numbered(1)))
             third = asyncio.create_task(pool.mail_tx(numbered(2)))
             await turn()
-            pass_on = pool._pass_on
+            put = pool._put
 
             def give_and_cancel(link: Any) -> None:
-                pass_on(link)
+                put(link)
                 second.cancel()  # before it wakes
 
-            monkeypatch.setattr(pool, "_pass_on", give_and_cancel)
+            monkeypatch.setattr(pool, "_put", give_and_cancel)
             go.set()
             await asyncio.wait([holding, second, third])
             assert second.cancelled()
@@ -124,7 +124,7 @@ def test_whatever_is_cancelled_no_place_is_lost(run: Run) -> None:
                 for task in chance.sample(tasks, 6):
                     task.cancel()
                 await asyncio.wait(tasks)
-            assert pool._open == len(pool._resting)
+            assert pool._open == len(pool._kept._resting)
             assert pool._open <= 3
             results = await asyncio.gather(*(pool.mail_tx(numbered(number)) for number in range(12)))
             assert all(result.accepted == [JOE] for result in results)

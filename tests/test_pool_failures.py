@@ -268,7 +268,7 @@ def test_every_message_is_accounted_for(run: Run, keywords: tuple[str, ...], odd
         port = server.sockets[0].getsockname()[1]
         async with server, Pool(f"smtp://127.0.0.1:{port}", 5, max_messages=20, timeout=PATIENCE) as pool:
             await asyncio.gather(*(send(pool, number) for number in range(count)))
-            assert pool._open == len(pool._resting)
+            assert pool._open == len(pool._kept._resting)
         others = asyncio.all_tasks() - {asyncio.current_task()}
         if others:
             await asyncio.wait(others)

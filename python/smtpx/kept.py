@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
 
     from smtpx.link import Link
 
@@ -20,13 +20,22 @@ class Kept:
         most: how many rest at the same time; then the one that has rested longest is closed.
         idle: seconds after which one is closed: it is a place at a server that others wait for.
         max_messages: how many messages one takes; servers have limits of their own.
+        gone: called for each that rests no more because it has ended, or is to.
 
     """
 
-    def __init__(self, most: int = 100, idle: float = 10.0, max_messages: int = 100) -> None:
+    def __init__(
+        self,
+        most: int = 100,
+        idle: float = 10.0,
+        max_messages: int = 100,
+        *,
+        gone: Callable[[], None] = lambda: None,
+    ) -> None:
         self._most = most
         self._idle = idle
         self._max_messages = max_messages
+        self._gone = gone
         self._resting: list[tuple[Hashable, Link]] = []  # that which has rested longest is the first
         self._reaper: asyncio.TimerHandle | None = None
         self._partings: set[asyncio.Task[None]] = set()
@@ -39,14 +48,18 @@ class Kept:
                 _, link = self._resting.pop(index)
                 if link.usable:
                     return link
-                link.abort()
+                self._abort(link)
         return None
+
+    def takes_more(self, link: Link) -> bool:
+        """Tell whether a connection may have another message."""
+        return link.usable and link.messages < self._max_messages and not self._closing
 
     def put(self, key: Hashable, link: Link) -> None:
         """Let a connection rest, unless it has ended, or has done enough."""
         if not link.usable:
-            link.abort()
-        elif self._closing or link.messages >= self._max_messages:
+            self._abort(link)
+        elif not self.takes_more(link):
             self._part(link)
         else:
             self._resting.append((key, link))
@@ -69,6 +82,11 @@ class Kept:
         task = asyncio.get_running_loop().create_task(link.part())
         self._partings.add(task)
         task.add_done_callback(self._partings.discard)
+        self._gone()
+
+    def _abort(self, link: Link) -> None:
+        link.abort()
+        self._gone()
 
     def _reap(self) -> None:
         """Close what has rested for too long; one timer for all, and none while nothing rests."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from smtpx import compose
 from smtpx.closing import Closing
 from smtpx.errors import ClientError, ConfigurationError, ConnectionLost, EngineError, MessageRefused
+from smtpx.kept import Kept
 from smtpx.link import Link
 from smtpx.options import Options
 from smtpx.outcome import Outcome
@@ -64,14 +65,11 @@ class Pool(Closing):
             raise ConfigurationError("size and max_messages are 1 or more, idle is more than 0 seconds")
         self._options = Options(url, local_name, **settings)
         self._size = size
-        self._max_messages = max_messages
-        self._idle = idle
-        self._resting: list[Link] = []  # the one used last is used next, so that the others can go
+        # The one used last is used next, so that the others can go.
+        self._kept = Kept(size, idle, max_messages, gone=self._gone)
         self._waiting: deque[asyncio.Future[Link | None]] = deque()
         self._open = 0
         self._empty: asyncio.Future[None] | None = None
-        self._reaper: asyncio.TimerHandle | None = None
-        self._partings: set[asyncio.Task[None]] = set()
         self._closing = False
 
     async def send(
@@ -110,23 +108,19 @@ class Pool(Closing):
     async def close(self) -> None:
         """Take no more messages, let those on their way arrive, and say goodbye on each connection."""
         self._closing = True
-        if self._reaper is not None:
-            self._reaper.cancel()
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():
                 waiter.set_exception(_closed())
-        while self._resting:
-            self._part(self._resting.pop())
+        await self._kept.close()
         if self._open:
             if self._empty is None:
                 self._empty = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._empty)  # several may wait for it
-        while self._partings:
-            await asyncio.wait(self._partings)
+        await self._kept.close()  # those that were on their way say goodbye too
 
     async def _on_one(self, verb: Callable[[Dialogue], Verb[Result]]) -> Result:
-        link = self._take_resting() or await self._get()
+        link = self._kept.take(None) or await self._get()
         while link.messages:
             try:
                 return await self._say(link, verb)
@@ -149,14 +143,6 @@ class Pool(Closing):
         finally:
             self._put(link)
 
-    def _take_resting(self) -> Link | None:
-        while self._resting:
-            link = self._resting.pop()
-            if link.usable:
-                return link
-            self._gone(link)
-        return None
-
     async def _get(self) -> Link:
         """Make a connection, or wait for one."""
         if self._closing:
@@ -170,8 +156,8 @@ class Pool(Closing):
                 if not waiter.done() or waiter.cancelled():
                     with contextlib.suppress(ValueError):
                         self._waiting.remove(waiter)
-                elif waiter.exception() is None:
-                    self._pass_on(waiter.result())  # cancelled with a connection in hand
+                elif waiter.exception() is None:  # cancelled with a connection in hand, or the right to one
+                    self._gone() if (link := waiter.result()) is None else self._put(link)
                 raise
             if given is not None:
                 return given
@@ -180,52 +166,31 @@ class Pool(Closing):
         try:
             return await Link.open(self._options)
         except BaseException:
-            self._pass_on(None)
+            self._gone()
             raise
 
     def _put(self, link: Link) -> None:
-        if not link.usable:
-            self._gone(link)
-        elif link.messages >= self._max_messages or self._closing:
-            self._part(link)
+        """Give a connection to the task that has waited longest, or let it rest."""
+        if self._kept.takes_more(link) and (waiter := self._next()) is not None:
+            waiter.set_result(link)
         else:
-            self._pass_on(link)
+            self._kept.put(None, link)
 
-    def _pass_on(self, link: Link | None) -> None:
-        """Give a connection, or (None) the right to make one, to the task that has waited longest."""
+    def _gone(self) -> None:
+        """Give the right to a connection, in the place of one that is no more, to whom waited longest."""
+        if (waiter := self._next()) is not None:
+            waiter.set_result(None)
+            return
+        self._open -= 1
+        if self._open == 0 and self._empty is not None and not self._empty.done():
+            self._empty.set_result(None)
+
+    def _next(self) -> asyncio.Future[Link | None] | None:
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():
-                waiter.set_result(link)
-                return
-        if link is None:
-            self._open -= 1
-            if self._open == 0 and self._empty is not None and not self._empty.done():
-                self._empty.set_result(None)
-        else:
-            self._resting.append(link)
-            if self._reaper is None:
-                self._reap()
-
-    def _gone(self, link: Link) -> None:
-        link.abort()
-        self._pass_on(None)
-
-    def _part(self, link: Link) -> None:
-        task = asyncio.get_running_loop().create_task(link.part())
-        self._partings.add(task)
-        task.add_done_callback(self._partings.discard)
-        self._pass_on(None)
-
-    def _reap(self) -> None:
-        """Close what has rested for too long; one timer for all, and none while nothing rests."""
-        loop = asyncio.get_running_loop()
-        self._reaper = None
-        oldest = loop.time() - self._idle
-        while self._resting and self._resting[0].rested <= oldest:
-            self._part(self._resting.pop(0))
-        if self._resting:
-            self._reaper = loop.call_at(self._resting[0].rested + self._idle, self._reap)
+                return waiter
+        return None
 
 
 def _closed() -> EngineError:
