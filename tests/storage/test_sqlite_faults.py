@@ -86,7 +86,7 @@ async def test_h99_a_disk_that_is_full_at_a_checkpoint_loses_nothing(
     path = tmp_path / "queue.db"
     # Into the file itself only a checkpoint writes: a small one at opening, and later that of a long log.
     fault = "pwrite64,write:error=ENOSPC:when=30+"
-    said = await save_with_faults(needs_tool("strace"), path, [str(path)], fault, rounds=150, log=64)
+    said = await save_with_faults(needs_tool("strace"), path, [str(path)], fault, rounds=50, log=64)
     assert said["saved"]
     assert said["failed"]
     await check(path, said)
