@@ -397,6 +397,15 @@ def test_what_waits_in_a_directory_is_taken_over_and_delivered_by_the_running_se
     assert queue(stopped, "import", stopped.folder / "old").endswith(": 0\n")
 
 
+def test_what_is_taken_over_goes_to_whom_its_aliases_stand_for(stopped: Site) -> None:
+    stopped.change('[domains."example.org"]', '[domains."example.org"]\naliases.info = ["joe@example.org"]')
+    in_directory(stopped, MailTx("ann@example.com", ["info@example.org"], CONTENT))
+    with stopped.running():
+        queue(stopped, "import", stopped.folder / "old")
+        assert stopped.served.event("delivered")["recipient"] == JOE
+    assert len(stopped.letters()) == 1
+
+
 def test_the_spool_of_before_may_be_the_one_of_now(stopped: Site) -> None:
     async def run() -> None:
         async with LocalStorage(stopped.folder / "spool") as storage:

@@ -16,9 +16,11 @@ from rich.table import Table
 
 from smtpx import config
 from smtpx.delivery import State
+from smtpx.envelopes import envelopes
 from smtpx.errors import ConfigurationError, MailNotFound
 from smtpx.folding import fold_domain
 from smtpx.logs import printable
+from smtpx.site import build_environment
 from smtpx.storage import SQLiteStorage, import_spool
 from smtpx.told import told
 
@@ -204,7 +206,13 @@ def import_directory(
 ) -> None:
     """Take over the messages that wait in a directory; run again after a crash, it goes on."""
     with told():
-        number = _run(path, lambda storage: import_spool(directory, storage))
+        environment = build_environment(config.load(path or config.DEFAULT_PATH, files=False), {})
+        number = _run(
+            path,
+            lambda storage: import_spool(
+                directory, storage, resolve=lambda mail: envelopes(mail, environment)
+            ),
+        )
     print(f"messages taken over from {directory}: {number}")
 
 

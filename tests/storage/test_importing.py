@@ -48,6 +48,29 @@ async def test_every_message_is_in_the_queue_and_no_more_in_the_directory(
     assert names(spool) == []
 
 
+async def test_a_message_is_known_as_taken_only_once_all_that_it_became_is_in_the_queue(
+    queue: SQLiteStorage, spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await put(spool, message(name="1"))
+    save = queue.mail_save
+
+    async def save_all_but_the_last(mail: MailTx) -> None:
+        if mail.id == "1":
+            raise StorageFull("for now")
+        await save(mail)
+
+    def two(mail: MailTx) -> list[MailTx]:
+        return [mail, message(name=f"{mail.id}-list")]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(queue, "mail_save", save_all_but_the_last)
+        with pytest.raises(StorageFull):
+            await import_spool(spool, queue, resolve=two)
+    assert names(spool) == ["1.mail"]
+    assert await import_spool(spool, queue, resolve=two) == 1
+    assert [mail.id for mail in await queue.mail_load_all()] == ["1", "1-list"]
+
+
 async def test_what_is_bounced_or_damaged_stays(queue: SQLiteStorage, spool: Path) -> None:
     async with LocalStorage(spool, reserve=0) as storage:
         await storage.mail_save(message(name="1"))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from smtpx.storage.spool import Spool
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from smtpx.mail import MailTx
@@ -21,7 +22,12 @@ _log = logging.getLogger("smtpx.storage")
 _AT_ONCE = 20
 
 
-async def import_spool(directory: Path, storage: QueueStorage) -> int:
+async def import_spool(
+    directory: Path,
+    storage: QueueStorage,
+    *,
+    resolve: Callable[[MailTx], Sequence[MailTx]] = lambda mail: [mail],
+) -> int:
     """Move every message that waits in the directory into the queue, and return how many that were.
 
     Each is durable in the queue before its file goes, and a file whose message the queue's ledger knows, from
@@ -29,6 +35,12 @@ async def import_spool(directory: Path, storage: QueueStorage) -> int:
     neither gets lost nor is sent twice, as long as the next run comes before the ledger forgets (30 days).
     What a queue cannot take (a message without a recipient) stays, and is logged; so does what is bounced or
     in quarantine.
+
+    Args:
+        directory: where they wait.
+        storage: the queue.
+        resolve: gives what is saved for a message, the message of its id first: a queue has final recipients,
+            and a directory those of the envelope; see `smtpx.envelopes`.
 
     Raises:
         StorageLocked: a server uses the directory: stop it first.
@@ -40,7 +52,7 @@ async def import_spool(directory: Path, storage: QueueStorage) -> int:
         mails = spool.read_all()
         count = 0
         while some := await asyncio.to_thread(lambda: list(islice(mails, _AT_ONCE))):
-            taken = await asyncio.gather(*(_take(mail, storage) for mail in some))
+            taken = await asyncio.gather(*(_take(mail, storage, resolve) for mail in some))
             await asyncio.to_thread(
                 _remove, spool, [mail.id for mail, ok in zip(some, taken, strict=True) if ok]
             )
@@ -50,12 +62,13 @@ async def import_spool(directory: Path, storage: QueueStorage) -> int:
     return count
 
 
-async def _take(mail: MailTx, storage: QueueStorage) -> bool:
+async def _take(mail: MailTx, storage: QueueStorage, resolve: Callable[[MailTx], Sequence[MailTx]]) -> bool:
     if not mail.recipients:
         _log.error("message %s stays in the directory: it has no recipient", mail.id)
         return False
     if not await storage.deliveries(mail_id=mail.id, limit=1):
-        await storage.mail_save(mail)
+        for each in reversed(resolve(mail)):  # by its own id it is known as taken, so that goes in last
+            await storage.mail_save(each)
     return True
 
 
