@@ -94,7 +94,7 @@ class Batches(Generic[_T]):
         return await job.future  # type: ignore[no-any-return]
 
     async def submit_patiently(self, work: Callable[[_T], _R], octets: int = 0) -> _R:
-        """As `submit`, with whatever is submitted next, or after some milliseconds."""
+        """As `submit`, after some milliseconds, together with all that was submitted so until then."""
         job: Job[_T] = Job(work, octets)
         with self._guard:
             self._check_open()
@@ -112,34 +112,37 @@ class Batches(Generic[_T]):
             self._put(job)
 
     def _put_patient(self) -> None:
+        with self._guard:
+            self._hand_on_patient()
+
+    def _hand_on_patient(self) -> None:
         if self._patient:
-            with contextlib.suppress(StorageError):  # closed: they were put then
-                self._put()
+            self._hand_on(self._patient)
+            self._patient = []
 
     def _check_open(self) -> None:
         if self.closed:
             raise StorageError(f"{self._name} is closed: open it again")
 
-    def _put(self, *jobs: Job[_T]) -> None:
+    def _put(self, job: Job[_T]) -> None:
         with self._guard:
             self._check_open()
-            if self._thread is None:
-                self._jobs = queue.SimpleQueue()
-                # A daemon: a program that forgets close() still ends; what it did not await was not promised.
-                self._thread = threading.Thread(target=self._run, args=(self._jobs,), daemon=True)
-                self._thread.start()
-            self._put_all(jobs)
+            self._hand_on([job])
 
-    def _put_all(self, jobs: Iterable[Job[_T]]) -> None:
-        patient, self._patient = self._patient, []
-        for job in (*patient, *jobs):
+    def _hand_on(self, jobs: Iterable[Job[_T]]) -> None:
+        if self._thread is None:
+            self._jobs = queue.SimpleQueue()
+            # A daemon: a program that forgets close() still ends; what it did not await was not promised.
+            self._thread = threading.Thread(target=self._run, args=(self._jobs,), daemon=True)
+            self._thread.start()
+        for job in jobs:
             self._jobs.put(job)
 
     async def close(self) -> None:
         """Finish what was begun and end the thread; to close twice is nothing."""
         with self._guard:
+            self._hand_on_patient()
             self.closed = True
-            self._put_all(())
             self._jobs.put(None)
             thread, self._thread = self._thread, None
         if thread is not None:

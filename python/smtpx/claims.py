@@ -56,6 +56,7 @@ class Claims:
         self._settled = settled
         self._held: dict[_Key, Delivery] = {}
         self._results: dict[_Key, Delivery] = {}
+        self._writing = 0
         self._wake = asyncio.Event()
         self._closing = asyncio.Event()
 
@@ -66,6 +67,11 @@ class Claims:
     def unwritten(self) -> int:
         """How many results wait to be written."""
         return len(self._results)
+
+    @property
+    def under_way(self) -> int:
+        """Of how many nothing has become yet."""
+        return len(self._held) - len(self._results) - self._writing
 
     def take(self, claimed: Iterable[Delivery]) -> list[Delivery]:
         """Take in what was claimed, and return what is new to us.
@@ -112,6 +118,7 @@ class Claims:
                 await self._wake.wait()
                 continue
             batch, self._results = self._current(), {}
+            self._writing = len(batch)
             try:
                 lost = await self._storage.settle(batch)
             except Exception:
@@ -120,11 +127,12 @@ class Claims:
                     "results could not be written", extra={"event": "unwritten", "count": len(batch)}
                 )
                 self._results = {(one.mail_id, one.index): one for one in batch} | self._results
+                self._writing = 0
                 if self._closing.is_set() and failures > 1:
                     return  # the leases end with us, and what was delivered is delivered again
                 await self._clock.wait(self._closing, backoff(failures))
             else:
-                failures = 0
+                failures, self._writing = 0, 0
                 self._written(batch, lost)
 
     def _current(self) -> list[Delivery]:

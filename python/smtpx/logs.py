@@ -11,12 +11,14 @@ import logging
 import re
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import islice
 from typing import IO, Literal
 
 __all__ = ["JSONFormatter", "TextFormatter", "configure", "printable"]
 
 _ORDINARY = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
-_PLAIN = re.compile(r"[A-Za-z0-9_.@:+/-]+")
+_FIRST = len(vars(logging.makeLogRecord({})))  # what ``extra=`` adds to a record comes behind these
+_is_plain = re.compile(r"[A-Za-z0-9_.@:+/-]+").fullmatch
 
 
 def printable(text: str) -> str:
@@ -28,8 +30,8 @@ def printable(text: str) -> str:
     )
 
 
-def _fields(record: logging.LogRecord) -> dict[str, object]:
-    return {name: value for name, value in vars(record).items() if name not in _ORDINARY}
+def _fields(record: logging.LogRecord) -> list[tuple[str, object]]:
+    return [field for field in islice(vars(record).items(), _FIRST, None) if field[0] not in _ORDINARY]
 
 
 def _moment(record: logging.LogRecord) -> str:
@@ -47,13 +49,11 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line; a traceback follows it, indented, so that it cannot pass for a line."""
-        line = f"{_moment(record)} {record.levelname} {record.name}: {printable(record.getMessage())}"
-        fields = [
-            f"{name}={_quoted(value)}"
-            for name, value in _fields(record).items()
-            if name != "event" and value not in (None, "")  # the message says what happened
-        ]
-        line = " ".join([line, *fields])
+        parts = [f"{_moment(record)} {record.levelname} {record.name}: {printable(record.getMessage())}"]
+        for name, value in _fields(record):
+            if value is not None and value != "" and name != "event":  # the message says what happened
+                parts.append(f"{name}={_quoted(value)}")
+        line = " ".join(parts)
         if record.exc_info:
             trace = self.formatException(record.exc_info).splitlines()
             line = "\n".join([line, *(f"    {printable(part)}" for part in trace)])
@@ -66,10 +66,10 @@ def _quoted(value: object) -> str:
     if isinstance(value, tuple):  # a peer's address and port
         value = ":".join(f"[{part}]" if ":" in str(part) else str(part) for part in value)
     text = str(value)
-    if _PLAIN.fullmatch(text):
+    if _is_plain(text):
         return text
     text = printable(text)
-    if text and not set(text) & set(' "='):
+    if text and not ({" ", '"', "="} & set(text)):
         return text
     return '"' + text.replace('"', '\\"') + '"'
 
@@ -84,7 +84,7 @@ class JSONFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
-            **_fields(record),
+            **dict(_fields(record)),
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)

@@ -247,8 +247,10 @@ class Queue:
 
     def wants(self, destinations: Collection[str]) -> datetime | None:
         """See `Taker.wants`: new messages go before none that wait, and are not more than we can hold."""
-        lanes = self._lanes
-        if self._more or self._stopping.is_set() or len(self._claims) >= self._batch:
+        lanes, claims = self._lanes, self._claims
+        if self._more or self._stopping.is_set():
+            return None
+        if claims.under_way >= self._batch or len(claims) >= _MOST_HELD:
             return None
         if any(name in lanes.full or lanes.answer_of(name) is not None for name in destinations):
             return None

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import heapq
+import json
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -34,11 +35,13 @@ _REST = (
 )
 _DUE_NEXT = (
     "UPDATE destination SET due = (SELECT next FROM recipient WHERE destination = name AND state = 'queued'"
-    " ORDER BY next LIMIT 1) WHERE name = ?"
+    " ORDER BY next LIMIT 1) WHERE name IN (VALUES ?)"
 )
 _LEASE = (
-    "UPDATE recipient SET next = ?, changed = ?, token = token + 1, owner = ?"
-    " WHERE message = ? AND destination = ? AND place = ?"
+    "WITH given (next, changed, owner, message, destination, place) AS (VALUES ?)"
+    " UPDATE recipient SET next = given.next, changed = given.changed, token = token + 1, owner = given.owner"
+    " FROM given WHERE recipient.message = given.message AND recipient.destination = given.destination"
+    " AND recipient.place = given.place"
 )
 _NEXT, _KEY, _RECIPIENTS = 6, 12, 13  # columns
 
@@ -80,7 +83,7 @@ def claim(
 
     def lease() -> None:
         nonlocal leased
-        db.executemany(_LEASE, [(until, now, owner, row[_KEY], row[3], row[1]) for row in taken[leased:]])
+        db.execute_many(_LEASE, [(until, now, owner, row[_KEY], row[3], row[1]) for row in taken[leased:]])
         leased = len(taken)
 
     while first and len(taken) < limit:
@@ -97,7 +100,7 @@ def claim(
         if following is not None:
             heapq.heappush(first, (following, name))
     lease()
-    db.executemany(_DUE_NEXT, [(name,) for name in looks])
+    db.execute_many(_DUE_NEXT, [(name,) for name in looks])
     return [delivery((*row[:6], until, row[7], now, *row[9:11], row[11] + 1)) for row in taken]
 
 
@@ -123,16 +126,34 @@ def _take(
     return list(taken.values()), None if all_seen else rows[-1][_NEXT], all_seen
 
 
-_ITS_ROW = (
-    " WHERE message = (SELECT key FROM message WHERE id = ?) AND destination = ? AND place = ? AND token = ?"
-    " AND state IN ('queued', 'held')"
+_RENEW = (
+    "WITH given (next, id, destination, place, token, owner) AS (VALUES ?)"
+    " UPDATE recipient SET next = given.next FROM given JOIN message USING (id)"
+    " WHERE message = key AND recipient.destination = given.destination AND recipient.place = given.place"
+    " AND recipient.token = given.token AND state IN ('queued', 'held') AND recipient.owner = given.owner"
+)
+_OURS = (  # in this order, and all in one row
+    "WITH given (number, id, destination, place, token) AS (VALUES ?)"
+    " SELECT json_group_array(json_array(number, key)) FROM given"
+    " CROSS JOIN message USING (id)"
+    " CROSS JOIN recipient ON message = key"
+    " AND recipient.destination = given.destination AND recipient.place = given.place"
+    " WHERE recipient.token = given.token AND state IN ('queued', 'held')"
+)
+_SETTLE = (
+    "WITH given (message, destination, place, final, state, attempts, next, changed, warned, reply)"
+    " AS (VALUES ?) UPDATE recipient SET"
+    " state = CASE WHEN recipient.state = 'held' AND NOT final THEN 'held' ELSE given.state END,"
+    " attempts = given.attempts, next = given.next, changed = given.changed, warned = given.warned,"
+    " reply = given.reply, owner = NULL FROM given WHERE recipient.message = given.message"
+    " AND recipient.destination = given.destination AND recipient.place = given.place"
 )
 
 
 def renew(db: Database, claimed: Sequence[Delivery], until: int, owner: str) -> None:
     """Let leases end later."""
-    db.executemany(
-        f"UPDATE recipient SET next = ? {_ITS_ROW} AND owner = ?",
+    db.execute_many(
+        _RENEW,
         [(until, each.mail_id, each.destination, each.index, each.token, owner) for each in claimed],
     )
     refresh_destinations(db, [each.destination for each in claimed])
@@ -140,36 +161,27 @@ def renew(db: Database, claimed: Sequence[Delivery], until: int, owner: str) -> 
 
 def settle(db: Database, settled: Sequence[Delivery], now: int) -> list[Delivery]:
     """Write what became of claimed recipients, and return those that were not written."""
-    lost: list[Delivery] = []
+    keys: dict[int, int] = {}
+    asked = [
+        (number, each.mail_id, each.destination, each.index, each.token)
+        for number, each in enumerate(settled)
+    ]
+    for (ours,) in db.query_many(_OURS, asked):
+        keys.update(json.loads(ours))
     ended: Counter[int] = Counter()
-    for each in settled:
-        row = db.execute(
-            "UPDATE recipient SET state = CASE WHEN state = 'held' AND ? THEN state ELSE ? END,"
-            f" attempts = ?, next = ?, changed = ?, warned = ?, reply = ?, owner = NULL {_ITS_ROW}"
-            " RETURNING message",
-            (
-                not each.state.final,
-                each.state.value,
-                each.attempts,
-                micros(each.next_attempt),
-                now,
-                each.warned,
-                each.reply,
-                each.mail_id,
-                each.destination,
-                each.index,
-                each.token,
-            ),
-        ).fetchone()
-        if row is None:
-            lost.append(each)
-        elif each.state.final:
-            ended[row[0]] += 1
+    rows: list[Row] = []
+    for number, key in keys.items():
+        each, final = settled[number], settled[number].state.final
+        row = (key, each.destination, each.index, final, each.state.value, each.attempts)
+        rows.append((*row, micros(each.next_attempt), now, each.warned, each.reply))
+        if final:
+            ended[key] += 1
         else:
             db.stirred = True  # others may have seen the lease's end as the next that is due
+    db.execute_many(_SETTLE, rows)
     end_messages(db, ended, now)
     refresh_destinations(db, [each.destination for each in settled])
-    return lost
+    return [each for number, each in enumerate(settled) if number not in keys]
 
 
 def free_leases(db: Database, owner: str, now: int) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
+import itertools
 import logging
 import os
 import sqlite3
@@ -15,7 +17,7 @@ from smtpx.storage.spool import NO_ROOM, check_directory
 from smtpx.storage.sqlite_schema import migrate, probe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 __all__ = ["Database", "Reader", "Row", "failure"]
@@ -29,6 +31,7 @@ _CHECKED_WHOLE = 32 * 1024 * 1024  # octets: some tenths of a second
 _LONG = 48 * 1024 * 1024 // _PAGE  # pages in the log; twice as many are less than the usual reserve
 _LOG_KEPT = 64 * 1024 * 1024  # octets: writing over a log that is there spares the file system's journal
 _CACHE = 16 * 1024  # KiB
+_VALUES = (64, 32, 16, 8, 4, 2, 1)  # rows in a statement: few statements, which stay prepared
 
 
 class Database:
@@ -78,12 +81,32 @@ class Database:
                 ) from error
             self._resources = undo.pop_all()
         self.execute = self._connection.execute
-        self.executemany = self._connection.executemany
 
     def close(self) -> None:
         """Close it; the last of all processes to do so brings home what the log holds."""
         with contextlib.suppress(sqlite3.Error):  # the log keeps what was committed
             self._resources.close()
+
+    def execute_many(self, statement: str, rows: Sequence[Row]) -> None:
+        """Execute a statement whose "VALUES ?" stands for all of the rows, each of the same length.
+
+        By hundreds in a step, not one by one as executemany(): in every step the thread lets go of the
+        interpreter's lock, and a busy event loop makes it wait for its turn again.
+        """
+        for _ in self._by_values(statement, rows):
+            pass
+
+    def query_many(self, statement: str, rows: Sequence[Row]) -> list[Row]:
+        """Execute a SELECT so; it should give one row, for each is a step too."""
+        return [row for cursor in self._by_values(statement, rows) for row in cursor.fetchall()]
+
+    def _by_values(self, statement: str, rows: Sequence[Row]) -> Iterator[sqlite3.Cursor]:
+        start = 0
+        while start < len(rows):
+            many = next(size for size in _VALUES if size <= len(rows) - start)
+            values = itertools.chain.from_iterable(rows[start : start + many])
+            yield self.execute(_with_values(statement, len(rows[0]), many), tuple(values))
+            start += many
 
     @property
     def in_transaction(self) -> bool:
@@ -136,6 +159,11 @@ class Database:
                 self.execute("RELEASE part")
             raise
         self.execute("RELEASE part")
+
+    @property
+    def log_octets(self) -> int:
+        """The length of the log, or more than that."""
+        return self._pages * _PAGE
 
     @property
     def log_is_long(self) -> bool:
@@ -217,6 +245,12 @@ class Reader:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.close()
             self._connection = None
+
+
+@functools.cache
+def _with_values(statement: str, columns: int, rows: int) -> str:
+    row = f"({', '.join('?' * columns)})"
+    return statement.replace("VALUES ?", f"VALUES {', '.join([row] * rows)}")
 
 
 def failure(error: sqlite3.Error, path: Path, what: str) -> StorageError:

@@ -124,11 +124,11 @@ class NewMail:
         return len(self.envelope) + len(self.content)
 
 
-_ADD_MESSAGE = "INSERT INTO message (key, id, received, size, recipients, open) VALUES (?, ?, ?, ?, ?, ?)"
-_ADD_BODY = "INSERT INTO body (message, checksum, envelope, content) VALUES (?, ?, ?, ?)"
+_ADD_MESSAGE = "INSERT INTO message (key, id, received, size, recipients, open) VALUES ?"
+_ADD_BODY = "INSERT INTO body (message, checksum, envelope, content) VALUES ?"
 _ADD_RECIPIENT = (
     "INSERT INTO recipient (message, destination, place, address, state, attempts, next, changed, token,"
-    " owner) VALUES (?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?)"
+    " owner) VALUES ?"
 )
 
 
@@ -157,11 +157,11 @@ def save(db: Database, mails: Sequence[NewMail], owner: str, token: int = 0) -> 
             db.handed = True
         attempts, saved = mail.attempts, mail.saved
         for place, (address, name) in enumerate(zip(mail.recipients, mail.destinations, strict=True)):
-            recipients.append((key, name, place, address, attempts, first, saved, mail.token, by))
+            recipients.append((key, name, place, address, "queued", attempts, first, saved, mail.token, by))
             due[name] = min(due.get(name, first), first)
-    db.executemany(_ADD_MESSAGE, messages)
-    db.executemany(_ADD_BODY, bodies)
-    db.executemany(_ADD_RECIPIENT, recipients)
+    db.execute_many(_ADD_MESSAGE, messages)
+    db.execute_many(_ADD_BODY, bodies)
+    db.execute_many(_ADD_RECIPIENT, recipients)
     note_destinations(db, due)
 
 
@@ -181,43 +181,45 @@ def forget(db: Database, keys: Iterable[int]) -> None:
     """Remove everything of these messages but what the destinations' table knows."""
     rows = [(key,) for key in keys]
     for table in ("recipient", "body"):
-        db.executemany(f"DELETE FROM {table} WHERE message = ?", rows)
-    db.executemany("DELETE FROM message WHERE key = ?", rows)
+        db.execute_many(f"DELETE FROM {table} WHERE message IN (VALUES ?)", rows)
+    db.execute_many("DELETE FROM message WHERE key IN (VALUES ?)", rows)
 
 
 def note_destinations(db: Database, due: Mapping[str, int]) -> None:
     """Note that something of each destination is due then."""
-    db.executemany(
-        "INSERT INTO destination VALUES (?, ?)"
+    db.execute_many(
+        "INSERT INTO destination VALUES ?"
         " ON CONFLICT (name) DO UPDATE SET due = excluded.due WHERE excluded.due < due",
-        due.items(),
+        list(due.items()),
     )
+
+
+_FIRST_DUE = "SELECT next FROM recipient WHERE destination = {} AND state = 'queued' ORDER BY next LIMIT 1"
 
 
 def refresh_destinations(db: Database, names: Iterable[str]) -> None:
     """Note anew when the first recipient of each destination is due."""
     rows = [(name,) for name in set(names)]
-    db.executemany(
-        "INSERT INTO destination SELECT destination, next FROM recipient"
-        " WHERE destination = ? AND state = 'queued' ORDER BY next LIMIT 1"
+    db.execute_many(
+        f"WITH given (name, due) AS (SELECT column1, ({_FIRST_DUE.format('column1')}) FROM (VALUES ?))"
+        " INSERT INTO destination SELECT name, due FROM given WHERE due IS NOT NULL"
         " ON CONFLICT (name) DO UPDATE SET due = excluded.due WHERE due <> excluded.due",
         rows,
     )
-    db.executemany(
-        "DELETE FROM destination WHERE name = ?"
-        " AND NOT EXISTS (SELECT 1 FROM recipient WHERE recipient.destination = name AND state = 'queued')",
-        rows,
+    db.execute_many(
+        f"DELETE FROM destination WHERE name IN (VALUES ?) AND NOT EXISTS ({_FIRST_DUE.format('name')})", rows
     )
 
 
 def end_messages(db: Database, ended: Counter[int], now: int) -> None:
     """Count recipients that became final; once all of a message are, its content goes, unless one bounced."""
-    db.executemany(
-        "UPDATE message SET open = open - ?, finished = CASE open WHEN ? THEN ? END WHERE key = ?",
-        [(count, count, now, key) for key, count in ended.items()],
+    db.execute_many(
+        "WITH given (key, count, now) AS (VALUES ?) UPDATE message SET open = open - count,"
+        " finished = CASE open WHEN count THEN now END FROM given WHERE message.key = given.key",
+        [(key, count, now) for key, count in ended.items()],
     )
-    db.executemany(
-        "DELETE FROM body WHERE message = ?"
+    db.execute_many(
+        "DELETE FROM body WHERE message IN (VALUES ?)"
         " AND EXISTS (SELECT 1 FROM message WHERE key = body.message AND finished IS NOT NULL)"
         " AND NOT EXISTS (SELECT 1 FROM recipient WHERE message = body.message AND state = 'bounced')",
         [(key,) for key in ended],

@@ -25,7 +25,14 @@ _STEP = 1000
 _SHOWN = 20  # destinations
 
 _SOME = "SELECT message, destination, place, state FROM recipient WHERE "
-_ITS = " WHERE message = ? AND destination = ? AND place = ?"
+_IS_GIVEN = (
+    "FROM given WHERE recipient.message = given.message AND recipient.destination = given.destination"
+    " AND recipient.place = given.place"
+)
+_POSTPONE = (
+    "WITH given (next, message, destination, place) AS (VALUES ?)"
+    f" UPDATE recipient SET next = given.next {_IS_GIVEN}"
+)
 _OF = " AND (:address IS NULL OR address = :address)"
 # An attempt that is under way is left to itself: a second one beside it would be a second copy.
 _WAITS = "(owner IS NULL OR next <= :now)"
@@ -62,7 +69,7 @@ def bring_forward(db: Database, destination: str, latest: int, limit: int) -> in
         (destination, latest, limit),
     ).fetchall()
     if rows:
-        db.executemany(f"UPDATE recipient SET next = ? {_ITS}", [(latest, *row) for row in rows])
+        db.execute_many(_POSTPONE, [(latest, *row) for row in rows])
         refresh_destinations(db, [destination])
         db.stirred = True
     return len(rows)
@@ -110,15 +117,13 @@ def change_messages(
 
 def _change(db: Database, rows: list[Row], state: State, now: int) -> int:
     # Who holds the lease of what is held or released meanwhile keeps it, and says in the end what came of it.
-    owner = "NULL" if state.final else f"CASE WHEN {_WAITS} THEN NULL ELSE owner END"
-    due = f"CASE WHEN {_WAITS} THEN :now ELSE next END" if state is State.QUEUED else "next"
-    db.executemany(
-        f"UPDATE recipient SET state = :state, next = {due}, owner = {owner}, changed = :now"
-        " WHERE message = :message AND destination = :destination AND place = :place",
-        [
-            {"state": state.value, "now": now, "message": message, "destination": destination, "place": place}
-            for message, destination, place, _ in rows
-        ],
+    waits = _WAITS.replace(":now", "now")
+    owner = "NULL" if state.final else f"CASE WHEN {waits} THEN NULL ELSE owner END"
+    due = f"CASE WHEN {waits} THEN now ELSE next END" if state is State.QUEUED else "next"
+    db.execute_many(
+        "WITH given (state, now, message, destination, place) AS (VALUES ?) UPDATE recipient"
+        f" SET state = given.state, next = {due}, owner = {owner}, changed = now {_IS_GIVEN}",
+        [(state.value, now, *row[:3]) for row in rows],
     )
     if state.final:
         end_messages(db, Counter(row[0] for row in rows), now)

@@ -36,6 +36,7 @@ _BATCH = 256
 _MICROSECOND = timedelta(microseconds=1)
 _PAUSE = 10.0  # seconds from the end of a purge to the next
 _SHORTLY = 0.1  # seconds until what was not durable at once is
+_AMPLE = 1 << 30  # octets beyond the reserve: nothing needs to be counted
 _UNSOUND = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_NOMEM}
 
 
@@ -79,6 +80,7 @@ class Writer:
         self._db: Database | None = None
         self._wake: Wake | None = None
         self._watchers: list[tuple[asyncio.AbstractEventLoop, Callable[[], None]]] = []
+        self._named = False  # whether other processes know our name
         self._rested = -_PAUSE
         self._will_sync = False
         self.batches: Batches[Database] = Batches(
@@ -104,7 +106,7 @@ class Writer:
         return result
 
     async def shortly(self, work: Callable[[Database], _T]) -> _T:
-        """Have it done with the next job or in some milliseconds; durable a tenth of a second later."""
+        """Have it done in some milliseconds; durable a tenth of a second later."""
         if not self._will_sync:
             self._will_sync = True
             asyncio.get_running_loop().call_later(_SHORTLY, self._sync_soon)
@@ -143,7 +145,8 @@ class Writer:
         """Return the name that our leases are under, and by which others wake us; within a transaction."""
         if self._wake is None:
             self._wake = Wake(self._path, self._call_watchers)
-        db.execute("INSERT OR IGNORE INTO owner VALUES (?)", (self._wake.name,))
+        if not self._named:
+            db.execute("INSERT OR IGNORE INTO owner VALUES (?)", (self._wake.name,))
         return self._wake.name
 
     # In the thread
@@ -193,8 +196,11 @@ class Writer:
 
     def _with_room(self, db: Database, jobs: Sequence[Job[Database]]) -> list[Job[Database]]:
         # What the log holds takes its room a second time, in the file itself, and that is spoken for.
+        self._spare, free = -db.log_octets, self._free.now()
+        if free + self._spare - sum(job.octets for job in jobs) > self.reserve + _AMPLE:
+            return list(jobs)
         self._spare = db.free() - db.growth()
-        room = self._free.now() + self._spare - self.reserve
+        room = free + self._spare - self.reserve
         some = []
         for job in jobs:
             if job.octets > room:
@@ -241,7 +247,9 @@ class Writer:
         db.stirred = db.handed = False
         own = None if self._wake is None else self._wake.name
         try:
-            gone = [name for name in _owners(db) if name != own and not Wake.call(self._path, name)]
+            names = _owners(db)
+            self._named = own in names
+            gone = [name for name in names if name != own and not Wake.call(self._path, name)]
             self._bury(db, gone)
         except sqlite3.Error as error:  # what was committed is committed
             _log.error("%s", failure(error, self._path, "the leases of a process that is gone are not free"))
@@ -297,6 +305,7 @@ class Writer:
                 self._db.rollback()
             self._db.close()
             self._db = None
+            self._named = False
 
     def _micros(self) -> int:
         return micros(self._clock())
