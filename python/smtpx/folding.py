@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Iterator, MutableMapping
-from typing import TypeVar
+from typing import TypeVar, overload
 
 import idna
 
@@ -13,6 +13,7 @@ from smtpx.errors import AddressError
 __all__ = ["Folded", "ascii_domain", "fold_address", "fold_domain", "fold_local"]
 
 _T = TypeVar("_T")
+_D = TypeVar("_D")
 
 
 def fold_local(local: str) -> str:
@@ -65,6 +66,16 @@ class Folded(MutableMapping[str, _T]):
 
     def __getitem__(self, key: str) -> _T:
         return self._items[self._fold(key)]
+
+    @overload
+    def get(self, key: str, /) -> _T | None: ...
+
+    @overload
+    def get(self, key: str, /, default: _T | _D) -> _T | _D: ...
+
+    def get(self, key: str, /, default: _T | _D | None = None) -> _T | _D | None:
+        """Return the value of the key, or the default; Mapping's own raises and catches an error for that."""
+        return self._items.get(self._fold(key), default)
 
     def __setitem__(self, key: str, value: _T) -> None:
         self._items[self._fold(key)] = value

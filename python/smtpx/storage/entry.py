@@ -16,6 +16,7 @@ __all__ = ["EntryError", "decode_envelope", "encode_envelope", "entry_checksum",
 _MAGIC = "smtpx-mail"
 _VERSION = 1
 _MAX_HEADER = 128
+_MOMENT, _SESSION = datetime | None, Session | None  # made once, not for each message
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -128,9 +129,9 @@ def _check(mail: MailTx) -> None:
         and len(mail.rcpt_params) == len(mail.recipients),
         "id, a str": isinstance(mail.id, str),
         "retry, an int": isinstance(mail.retry, int),
-        "received, a datetime or None": isinstance(mail.received, datetime | None),
-        "postpone, a datetime or None": isinstance(mail.postpone, datetime | None),
-        "session, a Session or None": isinstance(mail.session, Session | None),
+        "received, a datetime or None": isinstance(mail.received, _MOMENT),
+        "postpone, a datetime or None": isinstance(mail.postpone, _MOMENT),
+        "session, a Session or None": isinstance(mail.session, _SESSION),
     }
     wrong = [field for field, is_sound in sound.items() if not is_sound]
     if wrong:
@@ -148,7 +149,7 @@ def _session(facts: dict[str, Any] | None) -> Session | None:
 
 
 def _strings(values: object) -> bool:
-    return isinstance(values, list | tuple) and all(isinstance(value, str) for value in values)
+    return isinstance(values, (list, tuple)) and all(isinstance(value, str) for value in values)
 
 
 def _params(params: object) -> bool:
@@ -156,7 +157,9 @@ def _params(params: object) -> bool:
 
 
 def _moment(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.astimezone(UTC).isoformat()
+    if moment is None:
+        return None
+    return (moment if moment.tzinfo is UTC else moment.astimezone(UTC)).isoformat()
 
 
 def _read_moment(text: str | None) -> datetime | None:

@@ -99,7 +99,8 @@ class NewMail:
     def deliveries(self) -> list[Delivery]:
         """Return the records of a message that was claimed as it was saved."""
         assert self.until is not None  # noqa: S101 - as it says
-        until, received, saved = map(moment, (self.until, self.received, self.saved))
+        until, saved = moment(self.until), moment(self.saved)
+        received = saved if self.received == self.saved else moment(self.received)
         return [
             Delivery(
                 self.id,
