@@ -35,7 +35,6 @@ __all__ = ["LocalHandler"]
 
 _log = logging.getLogger("smtpx.local")
 _MAX_RECEIVED = 100  # RFC 5321 6.3
-_SIGNING_THREADS = 2
 
 _NO_ROOM = Response(452, "4.3.1 Not enough storage, try again later")
 _STORAGE_FAILED = Response(451, "4.3.0 The message could not be stored, try again later")
@@ -102,7 +101,8 @@ class LocalHandler(Handler):
         self.relay_networks = Networks(relay_networks)
         self.lifetime = lifetime
         self._password_threads = ThreadPoolExecutor(password_checks, thread_name_prefix="smtpx-password")
-        self._signing_threads = ThreadPoolExecutor(_SIGNING_THREADS, thread_name_prefix="smtpx-dkim")
+        # One: cryptography keeps the interpreter's lock while it signs, and more would only take turns.
+        self._signing = ThreadPoolExecutor(1, thread_name_prefix="smtpx-dkim")
 
     def check_mail(self, session: Session, sender: str, params: dict[str, str]) -> Answer:
         """Refuse when the disk is full, and the sender that is not the account's own (RFC 6409 6.1)."""
@@ -276,7 +276,7 @@ class LocalHandler(Handler):
         if domain is None or domain.dkim is None:
             return
         mail.data = await asyncio.get_running_loop().run_in_executor(
-            self._signing_threads, _signed, domain.dkim, domain.name, mail.data
+            self._signing, _signed, domain.dkim, domain.name, mail.data
         )
         if mail.data.isascii():  # it may have been encoded
             mail.params = {key: value for key, value in mail.params.items() if key != "BODY"}
