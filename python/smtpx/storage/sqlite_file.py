@@ -310,6 +310,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         timeout=_PATIENCE,
         isolation_level=None,
         check_same_thread=False,
+        cached_statements=256,  # a dozen are of seven lengths each, see `execute_many`
     )
     try:
         for pragma in (
