@@ -24,6 +24,7 @@ from smtpx.accounts import AccountFile
 from benches import peers, process, publish
 from benches.postfix import instance, make_instance
 from benches.publish import Bar
+from benches.queue import fsync_ms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 OWN, POSTFIX = "smtpx", "Postfix"
 NAMES = (OWN, POSTFIX)
 DOMAIN = "example.org"
+DISK = Path("/var/tmp")  # not /tmp: that may be in memory, where a sync is nothing
 _CONFIG = """\
 hostname = "mail.example.com"
 spool = "."
@@ -121,8 +123,7 @@ def arrived(root: Path) -> int:
 
 def run(name: str, load: Load, messages: int) -> Sample:
     """Send messages to a fresh server."""
-    # Not /tmp: that may be in memory, where a sync is nothing.
-    with tempfile.TemporaryDirectory(prefix="mta-", dir="/var/tmp") as directory:
+    with tempfile.TemporaryDirectory(prefix="mta-", dir=DISK) as directory:
         root = Path(directory)
         with serving(name, root, mailbox=load.mailbox) as (port, pid):
             send(port, load.sessions, load.sessions)  # processes started, imports done
@@ -188,7 +189,8 @@ def main() -> None:
             for load, samples in results.items()
         },
     )
-    conditions = f"Medians of {rounds} rounds; {publish.conditions()}."
+    sync = f"one fsync of 4 KiB took {fsync_ms(DISK):.2f} ms"
+    conditions = f"Medians of {rounds} rounds; {sync}; {publish.conditions()}."
     publish.section("mta", f"{summary}\n\n{conditions}")
     publish.section("mta-details", f"{verdicts}\n\n{cost}")
 
