@@ -13,6 +13,7 @@ from smtpx.environment import DKIMOptions, Domain, Environment, MailingList
 from smtpx.errors import ConfigurationError, MailNotFound, StorageError
 from smtpx.local import LocalHandler
 from smtpx.mail import MailTx
+from smtpx.networks import Networks
 from smtpx.outcome import Outcome
 from smtpx.result import RecipientResult
 from smtpx.session import Session
@@ -234,6 +235,23 @@ async def test_mail_from_another_server_is_neither_completed_nor_signed(handler:
     mail = submission(service="smtp", user=None, content=content)
     await handler.serve_mail_tx(mail)
     assert mail.data.endswith(b"+0000\r\n" + content)
+
+
+@pytest.mark.parametrize(
+    ("sender", "signed"), [("joe@example.org", True), ("a@b.example", False), ("", False)]
+)
+async def test_mail_from_a_network_that_may_relay_is_a_submission_too(
+    handler: LocalHandler, sender: str, signed: bool
+) -> None:
+    handler.relay_networks = Networks(["192.0.2.0/24"])
+    content = b"From: joe@example.org\r\nBcc: eve@b.example\r\n\r\nhi\r\n"
+    mail = submission(sender, service="smtp", user=None, content=content)
+    await handler.serve_mail_tx(mail)
+    assert f"Message-ID: <{mail.id}@example.org>\r\n".encode() in mail.data
+    assert b"\r\nDate: " in mail.data
+    assert b"eve@b.example" not in mail.data
+    assert is_signed(mail) == signed
+    assert not signed or dkimpy_verifies(mail.data, record(rsa_key()))
 
 
 @pytest.mark.parametrize(

@@ -56,8 +56,8 @@ class LocalHandler(Handler):
     It relays for those who logged in and for the networks that it is told, and for no stranger. A message is
     answered 250 once it is on disk, for its final recipients: aliases and lists are followed before, so that
     the queue has a record of each. The members of a list get a message of their own, whose sender is the
-    list's owner. What is submitted gets the Date and Message-ID that it lacks, loses its Bcc, and is
-    signed where the domain has a DKIM key.
+    list's owner. What is submitted, by a login or from such a network, gets the Date and Message-ID that it
+    lacks, loses its Bcc, and is signed where the domain has a DKIM key.
 
     Attributes:
         environment: the domains and accounts; may be replaced by another at any time.
@@ -130,6 +130,7 @@ class LocalHandler(Handler):
         return None
 
     def _may_relay(self, session: Session) -> bool:
+        """Tell whether the client is one of ours, who hands in mail of our own (RFC 6409 3.3)."""
         if session.service == "smtp":
             return session.peer in self.relay_networks
         return session.user is not None
@@ -141,11 +142,11 @@ class LocalHandler(Handler):
         mail.id = mail.id or new_id()
         mail.received = mail.received or datetime.now(UTC)
         session = mail.session
-        if session is not None and session.service != "smtp":
+        if session is not None and self._may_relay(session):
             mail.data = completed(mail.data, id=mail.id, host=self.hostname, date=mail.received)
-            if session.user is not None:
-                # Who vouches is the sender, held against the login; From may name the domain of others.
-                await self._sign(mail, mail.mail_from or session.user)
+            # Who vouches is the sender, held against a login; From may name the domain of others.
+            if sender := mail.mail_from or session.user:
+                await self._sign(mail, sender)
         mail.data = received_line(mail, self.hostname, mail.received) + mail.data
         try:
             await self._keep(mail)
