@@ -62,6 +62,13 @@ def test_h69a_text_becomes_quoted_printable() -> None:
     assert seven_bit(entity(TEXT)) == entity(b"Gr=C3=BC=C3=9Fe\r\n", encoding="quoted-printable")
 
 
+def test_a_long_part_without_a_line_end_is_broken_by_crlf() -> None:
+    text = "é".encode() * 100
+    data = seven_bit(multipart(entity(text), entity(text)))
+    assert data.count(b"\n") == data.count(b"\r\n")
+    assert leaves(data) == [text, text]
+
+
 def test_h69a_what_is_no_text_becomes_base64() -> None:
     data = seven_bit(entity(b"\xff\xfe\r\n", "application/x-blob"))
     assert data == entity(b"//4NCg==\r\n", "application/x-blob", "base64")
@@ -114,6 +121,58 @@ def test_lines_may_end_in_any_way(newline: bytes) -> None:
 def test_a_server_with_8bitmime_gets_it_as_it_is() -> None:
     data = multipart(entity(TEXT))
     assert sent(data, eight_bit=True).data is data
+
+
+# Long lines
+
+LONG = b"x" * 999 + b"\r\n"
+
+
+def shortened(data: bytes) -> bytes:
+    return convert(data, eight_bit=False, long_lines=False)
+
+
+@pytest.mark.parametrize("body", [b"x" * 998 + b"\r\n", b"x" * 998, b"y\r\n" * 999, b""])
+def test_lines_of_998_octets_stay(body: bytes) -> None:
+    assert shortened(entity(body, encoding="7bit")) == entity(body, encoding="7bit")
+
+
+@pytest.mark.parametrize("body", [LONG, LONG[:-2], b"y\r\n" * 999 + LONG + b"y\r\n"])
+def test_text_with_a_longer_line_becomes_quoted_printable(body: bytes) -> None:
+    data = shortened(entity(body, encoding="7bit"))
+    assert b"Content-Transfer-Encoding: quoted-printable\r\n" in data
+    assert max(map(len, data.split(b"\r\n"))) <= 76
+    assert leaves(data) == [body]
+
+
+def test_only_the_part_with_the_long_line_changes() -> None:
+    plain, long = entity(b"ASCII \r\n", encoding="7bit"), entity(LONG, "application/x-blob", "7bit")
+    data = shortened(multipart(plain, long, encoding="7bit"))
+    assert plain in data
+    assert leaves(data) == [b"ASCII \r\n", LONG]
+    assert max(map(len, data.split(b"\r\n"))) <= 76
+
+
+def test_base64_in_one_line_is_wrapped() -> None:
+    data = shortened(entity(b"eHh4" * 300 + b"\r\n", "image/png", "base64"))
+    assert data == entity(b"eHh4" * 19 + b"\r\n", "image/png", "base64") + (
+        (b"eHh4" * 19 + b"\r\n") * 14 + b"eHh4" * 15 + b"\r\n"
+    )
+
+
+def test_long_lines_of_what_is_signed_stay_and_what_is_beside_it_changes() -> None:
+    signed = multipart(
+        entity(LONG, encoding="7bit"), entity(b"x", "application/pgp-signature", "7bit"), subtype="signed"
+    ).replace(b"=b", b"=s")
+    data = shortened(multipart(signed, entity(LONG, encoding="7bit"), entity(TEXT)))
+    assert signed in data
+    assert leaves(data)[-2:] == [LONG, TEXT]
+    assert data.count(LONG) == 1
+
+
+def test_long_lines_stay_where_nobody_minds() -> None:
+    data = multipart(entity(LONG, encoding="7bit"), entity(TEXT))
+    assert LONG in convert(data, eight_bit=False)
 
 
 # What cannot be converted

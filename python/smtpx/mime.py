@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from email.policy import Policy
     from typing import IO
 
-__all__ = ["convert", "is_binary", "render"]
+__all__ = ["convert", "has_long_line", "is_binary", "render"]
 
 _MAX_DEPTH = 100  # of entities within entities
 _PIECE = 65_536  # characters
@@ -170,7 +170,18 @@ def is_binary(header: bytes) -> bool:
     return b"binary" in header.lower() and _encoding(_parse(header)) == "binary"
 
 
-def convert(data: bytes, *, eight_bit: bool) -> bytes:
+def has_long_line(data: bytes) -> bool:
+    """Whether a line has over 998 octets (RFC 5322 2.1.1); lines end with CRLF."""
+    start = 0
+    while len(data) - start > MAX_LINE:
+        end = data.rfind(b"\n", start, start + MAX_LINE + 2)
+        if end < 0:
+            return True
+        start = end + 1
+    return False
+
+
+def convert(data: bytes, *, eight_bit: bool, long_lines: bool = True) -> bytes:
     """Return the message with those bodies encoded that the server cannot take.
 
     Text becomes quoted-printable, other bodies base64; everything else stays octet for octet.
@@ -178,12 +189,13 @@ def convert(data: bytes, *, eight_bit: bool) -> bytes:
     Args:
         data: the message; its line ends may be of any kind.
         eight_bit: whether 8-bit lines may stay, so that only what is binary is encoded.
+        long_lines: whether lines of over 998 octets may stay; those of what is signed do.
 
     Raises:
         NotOffered: a body that cannot pass is signed, or is one that MIME has no encoding for.
 
     """
-    converted = b"".join(_entity(data, 0, eight_bit=eight_bit, signed=False))
+    converted = b"".join(_entity(data, 0, eight_bit=eight_bit, long_lines=long_lines, signed=False))
     if not (eight_bit or converted[header_end(converted) :].isascii()):
         raise NotOffered(
             "8BITMIME", "the server takes no 8-bit content, and this has some outside of MIME bodies"
@@ -191,29 +203,35 @@ def convert(data: bytes, *, eight_bit: bool) -> bytes:
     return converted
 
 
-def _entity(data: bytes, depth: int, *, eight_bit: bool, signed: bool) -> Iterator[bytes]:
+def _entity(data: bytes, depth: int, *, eight_bit: bool, long_lines: bool, signed: bool) -> Iterator[bytes]:
     """Give the pieces of a converted entity (RFC 2045 2.4): a message, or a part of one."""
     head = header_end(data)
     header, fields = data[:head], _parse(data[:head])
     encoding = _encoding(fields)
-    if encoding != "binary" and (eight_bit or data[head:].isascii()):
+    if encoding != "binary" and _passes(data[head:], eight_bit=eight_bit, long_lines=long_lines):
         yield data
         return
     missing, label = ("BINARYMIME", "8bit") if eight_bit else ("8BITMIME", "7bit")
     if depth > _MAX_DEPTH:
         raise NotOffered(missing, f"the server lacks {missing}, and the parts nest too deep to be encoded")
     signed = signed or "DKIM-Signature" in fields or fields.get_content_type() == "multipart/signed"
+    long_lines = long_lines or signed
     start = head + _newline_at(data, head)
     if parts := list(_parts(fields, data, start)):
         yield header if signed else _labelled(header, label)
         for begin, end in parts:
             yield data[head:begin]
-            yield from _entity(data[begin:end], depth + 1, eight_bit=eight_bit, signed=signed)
+            yield from _entity(
+                data[begin:end], depth + 1, eight_bit=eight_bit, long_lines=long_lines, signed=signed
+            )
             head = end
         yield data[head:]
         return
     body = data[start:]
-    fit = (eight_bit or body.isascii()) and not _BARE.search(body)
+    if encoding == "base64" and not long_lines:
+        yield data[:start] + _wrapped(body)
+        return
+    fit = _passes(body, eight_bit=eight_bit, long_lines=long_lines) and not _BARE.search(body)
     if encoding not in _IDENTITY or (fit and signed):
         yield data
         return
@@ -227,6 +245,16 @@ def _entity(data: bytes, depth: int, *, eight_bit: bool, signed: bool) -> Iterat
     yield _labelled(header, label)
     yield data[head:start]
     yield body
+
+
+def _passes(octets: bytes, *, eight_bit: bool, long_lines: bool) -> bool:
+    return (eight_bit or octets.isascii()) and (long_lines or not has_long_line(octets))
+
+
+def _wrapped(octets: bytes) -> bytes:
+    """Return base64 in lines of 76 (RFC 2045 6.8)."""
+    octets = b"".join(octets.split())
+    return b"".join(octets[start : start + 76] + b"\r\n" for start in range(0, len(octets), 76))
 
 
 def _parts(fields: Message, data: bytes, start: int) -> Iterator[tuple[int, int]]:
@@ -255,7 +283,7 @@ def _recoded(octets: bytes, encoding: str, *, text: bool) -> tuple[str, bytes]:
     if encoding != "binary" and b"\0" not in octets:
         octets = _lines(octets)
     if text and not _BARE.search(octets):
-        return "quoted-printable", binascii.b2a_qp(octets)
+        return "quoted-printable", _lines(binascii.b2a_qp(octets))  # it breaks a lone line by LF
     return "base64", base64.encodebytes(octets).replace(b"\n", b"\r\n")
 
 
