@@ -147,16 +147,20 @@ def test_its_lines_are_short() -> None:
     [
         "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\né\r\n".encode(),
         b"Content-Transfer-Encoding: binary\r\n\r\n\0\x01\xff",
+        b"\r\n" + b"x" * 999 + b"\r\n",
     ],
 )
 def test_content_that_a_relay_would_encode_is_encoded_before_it_is_signed(content: bytes) -> None:
     data = Signer(options(rsa_key()), DOMAIN).signed(HEADER + content)
     assert data.isascii()
+    assert max(map(len, data.split(b"\r\n"))) <= 998
     assert dkimpy_verifies(data, record(rsa_key()))
 
 
-def test_what_the_author_signed_is_not_encoded() -> None:
-    content = HEADER + "Content-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\né\r\n--b--\r\n".encode()
+@pytest.mark.parametrize("body", ["é\r\n", "x" * 999 + "\r\n"])
+def test_what_the_author_signed_is_not_encoded(body: str) -> None:
+    entity = f"Content-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\n{body}\r\n--b--\r\n"
+    content = HEADER + entity.encode()
     data = Signer(options(rsa_key()), DOMAIN).signed(content)
     assert data.endswith(content)
     assert dkimpy_verifies(data, record(rsa_key()))

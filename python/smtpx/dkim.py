@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from smtpx.errors import ConfigurationError, NotOffered
 from smtpx.folding import fold_domain
 from smtpx.headers import header_end
-from smtpx.mime import convert, is_binary
+from smtpx.mime import convert, has_long_line, is_binary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -91,14 +91,15 @@ class Signer:
         return f"DKIM-Signature:{made}{folded}\r\n".encode("ascii")
 
     def signed(self, data: bytes) -> bytes:
-        """Return the message in 7-bit with its signature on top.
+        """Return the message in 7-bit, in lines that every host takes, with its signature on top.
 
-        A relay that encoded an 8-bit body for the next host would break the signature (RFC 6376 5.3). What
-        cannot be encoded, for it is signed by its author, is signed as it is.
+        A relay that encoded an 8-bit body for the next host, or broke a line of over 998 octets, would break
+        the signature (RFC 6376 5.3). What cannot be encoded, for it is signed by its author, is signed as it
+        is.
         """
-        if not data.isascii() or is_binary(data[: header_end(data)]):
+        if not data.isascii() or has_long_line(data) or is_binary(data[: header_end(data)]):
             with contextlib.suppress(NotOffered):
-                data = convert(data, eight_bit=False)
+                data = convert(data, eight_bit=False, long_lines=False)
         return self.sign(data) + data
 
 
