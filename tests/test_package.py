@@ -284,6 +284,7 @@ LAYERS = [
     "smtpx.verdict",
     "smtpx.lanes",
     "smtpx.claims",
+    "smtpx.contents",
     "smtpx.queue",
     "smtpx.local",
     "smtpx.desk",

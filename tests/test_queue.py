@@ -85,7 +85,7 @@ async def test_a_message_for_many_destinations_is_loaded_once(site: Site) -> Non
 async def test_a_message_is_not_kept_in_memory_once_it_is_tried(site: Site) -> None:
     async with site.running() as queue:
         await site.save("joe@example.org")
-        assert queue._mails == {}
+        assert len(queue._contents) == 0
 
 
 async def test_results_that_come_at_the_same_time_share_one_settling(site: Site) -> None:

@@ -70,6 +70,19 @@ async def test_a_message_saved_while_the_queue_runs_is_not_loaded(tmp_path: Path
         assert set((await states(storage, second)).values()) == {State.DELIVERED}
 
 
+async def test_a_large_message_is_loaded_when_its_turn_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("smtpx.queue.LARGE", 1)
+    transport = Transport(1)
+    transport.open.set()
+    async with Storage(tmp_path / "queue.db") as storage, Queue(storage, transport):
+        mail = await saved(storage)
+        await transport.complete.wait()
+        assert storage.loads == 1
+        assert [each.id for each in transport.taken] == [mail.id]
+
+
 async def test_what_a_queue_cannot_hold_waits_in_the_storage(tmp_path: Path) -> None:
     transport = Transport(10)
     async with Storage(tmp_path / "queue.db") as storage:

@@ -28,6 +28,8 @@ class Group:
     deliveries: list[Delivery]
     mail: MailTx | None = None
     """The message, where the storage has handed it over."""
+    remote: bool = False
+    """Whether it goes to another host, as its lane does."""
     concluding: bool = False
     """Whether the transport has answered: from then on it is not cancelled."""
 
@@ -99,6 +101,7 @@ class Lanes:
         if lane is None:
             lane = _Lane(self._limit(group.destination), self._is_remote(group.destination))
             self._lanes[group.destination] = lane
+        group.remote = lane.remote
         lane.waiting.append(group)
         self._sort(group.destination, lane)
 

@@ -12,13 +12,13 @@ import inspect
 import logging
 import random as random_numbers
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Self, TypeAlias
 
 from smtpx._core import Response
 from smtpx.claims import LEASE, Claims, backoff
 from smtpx.clock import Clock, Leaps
+from smtpx.contents import LARGE, Contents
 from smtpx.delivery import Parted
 from smtpx.errors import ConfigurationError, StorageError
 from smtpx.lanes import Group, Lanes
@@ -50,14 +50,6 @@ _UNREADABLE = RecipientResult(Outcome.TEMPORARY, Response(451, "4.3.0 The messag
 _MOST_HELD = 10_000  # recipients that are claimed and not settled, from when on we keep little of each lane
 _REPORT_PAUSES = (1.0, 10.0, 60.0)  # seconds before the report of a delivery is tried again
 _LEAST_PAUSE = timedelta(seconds=1)
-
-
-@dataclass(slots=True)
-class _Shared:
-    """A message that several attempts have in their hands, loaded once."""
-
-    users: int = 0
-    loading: asyncio.Task[MailTx] | None = None
 
 
 class Queue:
@@ -133,7 +125,7 @@ class Queue:
         )
         self._claims = Claims(self._storage, self._clock, self._settled)
         self._attempts: dict[asyncio.Task[None], Group] = {}
-        self._mails: dict[str, _Shared] = {}
+        self._contents = Contents(self._storage)
         self._wake, self._quiet = asyncio.Event(), asyncio.Event()
         self._stopping, self._stopped = asyncio.Event(), False
         self._quiet.set()
@@ -257,8 +249,8 @@ class Queue:
         return self._clock.now() + LEASE
 
     def take(self, mail: MailTx, claimed: Sequence[Delivery]) -> None:
-        """See `Taker.take`."""
-        self._take(claimed, mail)
+        """See `Taker.take`; a large message is loaded when its turn comes."""
+        self._take(claimed, mail if len(mail.data) < LARGE else None)
 
     def _take(self, claimed: Iterable[Delivery], mail: MailTx | None = None) -> None:
         if not self._claims:
@@ -340,7 +332,7 @@ class Queue:
 
     def _start_ready(self) -> None:
         while not self._stopping.is_set() and (group := self._lanes.take()) is not None:
-            self._mails.setdefault(group.mail_id, _Shared()).users += 1
+            self._contents.begin(group.mail_id, remote=group.remote)
             attempt = asyncio.create_task(self._attempt(group))
             self._attempts[attempt] = group
             self._quiet.clear()
@@ -350,10 +342,7 @@ class Queue:
         group = self._attempts.pop(attempt)
         if attempt.cancelled():  # before it began
             self._claims.give_back(group.deliveries)
-        shared = self._mails[group.mail_id]
-        shared.users -= 1
-        if not shared.users:
-            del self._mails[group.mail_id]
+        self._contents.end(group.mail_id, remote=group.remote)
         if self._lanes.done(group):
             self._more = True
         self._start_ready()
@@ -407,11 +396,8 @@ class Queue:
         """Return the message; None where it cannot be read, which an operator has to look at."""
         if group.mail is not None:
             return group.mail
-        shared = self._mails[group.mail_id]
-        if shared.loading is None:
-            shared.loading = asyncio.ensure_future(self._storage.mail_load(group.mail_id))
         try:
-            return await shared.loading
+            return await self._contents.load(group.mail_id, remote=group.remote)
         except StorageError:
             log.exception("message cannot be read, and is kept", extra=_of(group))
             return None
