@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from smtpx import MailTx, Queue, Schedule, State, StorageError
+from smtpx import ConfigurationError, MailTx, Queue, Schedule, State, StorageError
 
 from tests.memory_storage import MemoryStorage
 from tests.queueing import ACCEPTED, TEMPORARY, FakeTransport, Site, settled
@@ -284,6 +284,63 @@ async def test_h95_a_message_that_cannot_be_read_is_kept_and_logged(
         assert site.waits("ann@example.org") <= timedelta(hours=4.4)
         assert site.told == []
     assert "message cannot be read, and is kept" in caplog.text
+
+
+# Another schedule, another bound
+
+
+async def test_another_schedule_holds_for_what_waits_and_for_what_fails_from_now_on(site: Site) -> None:
+    site.transport.answers["joe@example.org"] = TEMPORARY
+    async with site.running(schedule=Schedule(gaps=(7200,), jitter=0)) as queue:
+        await site.save("joe@example.org")
+        queue.follow(Schedule(gaps=(60,), jitter=0), 100)
+        await settled()
+        assert site.waits("joe@example.org") == timedelta(minutes=1)
+        await site.clock.advance(minutes=1)
+        assert len(site.transport.tried) == 2
+        assert site.waits("joe@example.org") == timedelta(minutes=1)
+
+
+async def test_a_storage_that_fails_at_a_change_of_the_schedule_is_asked_again(
+    site: Site, failing: FailingStorage
+) -> None:
+    site.transport.answers["joe@example.org"] = TEMPORARY
+    async with site.running(schedule=Schedule(gaps=(7200,), jitter=0)) as queue:
+        await site.save("joe@example.org")
+        failing.failing["bring_forward"] = 1
+        queue.follow(Schedule(gaps=(60,), jitter=0), 100)
+        await site.clock.advance(minutes=2)
+        assert len(site.transport.tried) > 1
+
+
+async def test_a_higher_bound_holds_at_once_and_a_lower_one_for_what_begins(site: Site) -> None:
+    gate = site.transport.gate("example.org")
+    async with site.running(concurrency=2) as queue:
+        await site.fill(20, lambda number: f"{number}@example.org")
+        await settled()
+        assert site.transport.running["example.org"] == 2
+        queue.follow(Schedule(), 5)
+        await settled()
+        assert site.transport.running["example.org"] == 5
+        queue.follow(Schedule(), 1)
+        gate.set()
+        await site.clock.advance(seconds=1)
+        assert site.transport.most["example.org"] == 5
+        assert set(site.states().values()) == {State.DELIVERED}
+        site.transport.most.clear()
+        await site.fill(20, lambda number: f"more{number}@example.org")
+        await settled()
+        assert site.transport.most["example.org"] == 1
+
+
+@pytest.mark.parametrize("running", [False, True])
+async def test_a_bound_of_none_is_refused(site: Site, running: bool) -> None:
+    queue = site.queue()
+    if running:
+        await queue.start()
+    with pytest.raises(ConfigurationError, match="concurrency"):
+        queue.follow(Schedule(), 0)
+    await queue.stop()
 
 
 # Clocks that leap

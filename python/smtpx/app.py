@@ -151,7 +151,13 @@ class App:
         self._handler = _Handler(live, self._storage, self.saved)
         self._handler.follow(live, config)
         self._way = self.way(config, live)
-        self._queue = self._build_queue(config)
+        self._queue = Queue(
+            self._storage,
+            self._way,
+            schedule=config.queue.schedule(),
+            on_outcomes=self._handler.serve_bounce,
+            concurrency=config.queue.concurrency,
+        )
         await self._queue.start()
         try:
             self._server = await self._start_server(config, live)
@@ -160,15 +166,6 @@ class App:
             await self._way.close()
             raise
         self._config = config
-
-    def _build_queue(self, config: Config) -> Queue:
-        return Queue(
-            self._storage,
-            self._way,
-            schedule=config.queue.schedule(),
-            on_outcomes=self._handler.serve_bounce,
-            concurrency=config.queue.concurrency,
-        )
 
     async def _reload(self) -> None:
         systemd.notify_reloading()
@@ -208,9 +205,7 @@ class App:
         self._draining.append(asyncio.create_task(self._way.close()))
         self._way = self._queue.transport = way
         if config.queue != old.queue:
-            old_queue, self._queue = self._queue, self._build_queue(config)
-            await self._queue.start()
-            self._draining.append(asyncio.create_task(old_queue.stop()))
+            self._queue.follow(config.queue.schedule(), config.queue.concurrency)
         self._config = config
 
     async def _start_server(self, config: Config, live: LiveEnvironment) -> Server:

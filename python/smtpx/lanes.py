@@ -64,8 +64,12 @@ class Lanes:
     postponed with the answer of the one that tried: 100,000 messages for a dead domain are not 100,000
     timeouts (HOSTILE 86). After it one attempt at a time probes whether somebody answers again.
 
+    Attributes:
+        most: how many groups may be under way at once for other hosts, and how many for here; may be changed
+            at any time.
+
     Args:
-        most: how many groups may be under way at once for other hosts, and how many for here.
+        most: as above.
         concurrency: how many for a destination.
         is_remote: whether a destination's mail goes to another host.
         monotonic: the time.
@@ -79,7 +83,7 @@ class Lanes:
         is_remote: Callable[[str], bool],
         monotonic: Callable[[], float],
     ) -> None:
-        self._most = most
+        self.most = most
         self._concurrency = concurrency
         self._is_remote = is_remote
         self._monotonic = monotonic
@@ -107,7 +111,7 @@ class Lanes:
 
     def has_room(self, *, remote: bool) -> bool:
         """Tell whether another group may be under way."""
-        return self._running[remote] < self._most
+        return self._running[remote] < self.most
 
     def take(self) -> Group | None:
         """Take the next group whose turn it is, if one may start; `done` ends it."""

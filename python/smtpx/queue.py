@@ -92,18 +92,30 @@ class Queue:
         clock: Clock | None = None,
         random: Random | None = None,
     ) -> None:
-        if concurrency < 1:
-            raise ConfigurationError("concurrency must be 1 or more")
         self._storage = storage
         self.transport = transport
-        self._schedule = schedule or Schedule()
         self._on_outcomes = on_outcomes
-        self._concurrency = concurrency
         self._clock = clock or Clock()
         self._random = random or random_numbers.Random()  # noqa: S311 - for the jitter
-        self._batch = 2 * concurrency
         self._unknown = 0
         self._running = False
+        self.follow(schedule or Schedule(), concurrency)
+
+    def follow(self, schedule: Schedule, concurrency: int) -> None:
+        """Go on by another schedule and with another bound; attempts under way end as they began.
+
+        Raises:
+            ConfigurationError: ``concurrency`` is less than 1.
+
+        """
+        if concurrency < 1:
+            raise ConfigurationError("concurrency must be 1 or more")
+        self._schedule, self._concurrency, self._batch = schedule, concurrency, 2 * concurrency
+        if self._running:
+            self._lanes.most = concurrency
+            self._start_ready()
+            self._must_bring_forward = True
+            self._wake.set()
 
     # -- its life
 
@@ -132,7 +144,7 @@ class Queue:
         self._more = True  # whether there may be something to claim
         self._due: datetime | None = None  # when there next is
         self._renewal = 0.0
-        self._leap_seen = False
+        self._must_bring_forward = False
         self._unwatch = self._storage.watch(self._changed)
         self._refuse = self._storage.hand_over(self) if isinstance(self._storage, Direct) else lambda: None
         self._settler = asyncio.create_task(self._claims.run())
@@ -306,10 +318,10 @@ class Queue:
         leap = self._leaps.leapt()
         if leap is not None:
             log.warning("the clock has leapt", extra={"event": "leap", "seconds": leap.total_seconds()})
-            self._leap_seen = True
-        if self._leap_seen and not self._stopping.is_set():
+            self._must_bring_forward = True
+        if self._must_bring_forward and not self._stopping.is_set():
             await self._bring_forward()
-            self._leap_seen, self._more = False, True
+            self._must_bring_forward, self._more = False, True
             self._renewal = 0.0  # a clock that went ahead has ended our leases
 
     async def _bring_forward(self) -> None:
