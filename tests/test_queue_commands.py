@@ -26,7 +26,8 @@ if sys.platform == "win32":
 
 CONTENT = b"Subject: hello\r\n\r\nhi\r\n"
 LATER = timedelta(hours=1)
-NOBODY = "no recipient of that is "
+NOBODY = "no recipient is "
+NOTHING_WAITS = "no recipient waits for a later attempt: see smtpx queue list\n"
 
 
 def stored(site: Site, work: Callable[[SQLiteStorage], Awaitable[None]]) -> None:
@@ -173,7 +174,8 @@ def test_an_empty_queue(stopped: Site) -> None:
     assert listed(stopped) == []
     assert queue(stopped, "stats").splitlines()[0] == "messages: 0"
     assert queue(stopped, "verify").startswith("sound; messages: 0; ")
-    assert refused(stopped, "retry", "--all") == f"error: {NOBODY}queued: see smtpx queue list\n"
+    assert refused(stopped, "hold", "--all") == f"error: {NOBODY}queued: see smtpx queue list\n"
+    assert refused(stopped, "retry", "--all") == f"error: {NOTHING_WAITS}"
 
 
 def test_show_has_the_envelope_the_header_and_where_it_stands(stopped: Site) -> None:
@@ -243,17 +245,18 @@ def test_a_message_is_held_and_released(stopped: Site) -> None:
     save(stopped, "b@example.net")
     assert queue(stopped, "hold", mail_id) == "recipients held: 2\n"
     assert states(stopped) == {JOE: "held", "a@example.net": "held", "b@example.net": "queued"}
-    assert refused(stopped, "hold", mail_id).startswith(f"error: {NOBODY}queued")
+    assert refused(stopped, "hold", mail_id).startswith(f"error: {mail_id}: {NOBODY}queued")
     assert queue(stopped, "release", mail_id) == "recipients due at once: 2\n"
     assert set(states(stopped).values()) == {"queued"}
-    assert refused(stopped, "release", mail_id).startswith(f"error: {NOBODY}held")
+    assert refused(stopped, "release", mail_id).startswith(f"error: {mail_id}: {NOBODY}held")
 
 
 def test_one_recipient_of_a_message(stopped: Site) -> None:
     mail_id = save(stopped, JOE, "a@example.net")
     assert queue(stopped, "remove", mail_id, "--to", "a@example.net") == "recipients removed: 1\n"
     assert states(stopped) == {JOE: "queued", "a@example.net": "removed"}
-    assert refused(stopped, "remove", mail_id, "--to", "a@example.net").startswith(f"error: {NOBODY}queued")
+    again = refused(stopped, "remove", mail_id, "--to", "a@example.net")
+    assert again.startswith(f"error: {mail_id}: {NOBODY}queued or held")
 
 
 def test_every_message(stopped: Site) -> None:
@@ -268,14 +271,35 @@ def test_retry_makes_due_what_waits_and_leaves_what_is_held(stopped: Site) -> No
     held, waiting = save(stopped, "a@example.net"), save(stopped, "b@example.net")
     attempt(stopped, State.QUEUED, "451 4.3.0 not now")
     queue(stopped, "hold", held)
-    assert queue(stopped, "retry", held, waiting) == "recipients due at once: 1\n"
+    assert queue(stopped, "retry", "--all") == "recipients due at once: 1\n"
     assert json.loads(queue(stopped, "stats", "--json"))["due"] == 1
+    assert refused(stopped, "retry", held) == f"error: {held}: {NOTHING_WAITS}"
+    assert refused(stopped, "retry", waiting) == f"error: {waiting}: {NOTHING_WAITS}"
+
+
+def test_of_several_messages_each_that_nothing_was_done_with_is_named(stopped: Site) -> None:
+    mail_id = save(stopped)
+    ended = smtpx("queue", "hold", "one", mail_id, mail_id, "two", "--config", stopped.config)
+    assert (ended.returncode, ended.stdout) == (1, "recipients held: 1\n")
+    assert [line.split(": ")[1] for line in ended.stderr.splitlines()] == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("command", "state"),
+    [("hold", "held"), ("release", "queued"), ("retry", "queued"), ("remove", "removed")],
+)
+def test_what_was_done_is_json_for_programs(stopped: Site, command: str, state: str) -> None:
+    save(stopped, JOE, "a@example.net")
+    attempt(stopped, State.QUEUED, "451 4.3.0 not now")
+    if command == "release":
+        queue(stopped, "hold", "--all")
+    assert json.loads(queue(stopped, command, "--all", "--json")) == {"state": state, "recipients": 2}
 
 
 @pytest.mark.parametrize("command", ["retry", "hold", "release", "remove"])
 def test_a_message_that_is_not_there_is_told(stopped: Site, command: str) -> None:
     save(stopped)
-    assert refused(stopped, command, "nothing").startswith(f"error: {NOBODY}")
+    assert refused(stopped, command, "nothing").startswith("error: nothing: no recipient ")
     assert states(stopped) == {JOE: "queued"}
 
 
@@ -395,6 +419,7 @@ def test_what_waits_in_a_directory_is_taken_over_and_delivered_by_the_running_se
         assert {stopped.served.event("delivered")["id"] for _ in mails} == {mail.id for mail in mails}
     assert len(stopped.letters()) == 3
     assert queue(stopped, "import", stopped.folder / "old").endswith(": 0\n")
+    assert json.loads(queue(stopped, "import", "--json", stopped.folder / "old")) == {"messages": 0}
 
 
 def test_what_is_taken_over_goes_to_whom_its_aliases_stand_for(stopped: Site) -> None:

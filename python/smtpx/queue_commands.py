@@ -8,7 +8,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias, TypeVar
 
 import typer
 from rich.console import Console
@@ -140,29 +140,51 @@ def show(
 
 
 @queue.command()
-def retry(ids: IDs = None, every: AllOption = False, to: ToOption = None, path: ConfigOption = None) -> None:
+def retry(
+    ids: IDs = None,
+    every: AllOption = False,
+    to: ToOption = None,
+    as_json: JSONOption = False,
+    path: ConfigOption = None,
+) -> None:
     """Try what is queued at once, whatever it was waiting for."""
-    _change(path, State.QUEUED, ids, every, to, of=(State.QUEUED,))
+    _change(path, State.QUEUED, ids, every, to, of=(State.QUEUED,), as_json=as_json)
 
 
 @queue.command()
-def hold(ids: IDs = None, every: AllOption = False, to: ToOption = None, path: ConfigOption = None) -> None:
+def hold(
+    ids: IDs = None,
+    every: AllOption = False,
+    to: ToOption = None,
+    as_json: JSONOption = False,
+    path: ConfigOption = None,
+) -> None:
     """Try nothing until it is released."""
-    _change(path, State.HELD, ids, every, to, of=(State.QUEUED,))
+    _change(path, State.HELD, ids, every, to, of=(State.QUEUED,), as_json=as_json)
 
 
 @queue.command()
 def release(
-    ids: IDs = None, every: AllOption = False, to: ToOption = None, path: ConfigOption = None
+    ids: IDs = None,
+    every: AllOption = False,
+    to: ToOption = None,
+    as_json: JSONOption = False,
+    path: ConfigOption = None,
 ) -> None:
     """Put what is held back into the queue, due at once."""
-    _change(path, State.QUEUED, ids, every, to, of=(State.HELD,))
+    _change(path, State.QUEUED, ids, every, to, of=(State.HELD,), as_json=as_json)
 
 
 @queue.command()
-def remove(ids: IDs = None, every: AllOption = False, to: ToOption = None, path: ConfigOption = None) -> None:
+def remove(
+    ids: IDs = None,
+    every: AllOption = False,
+    to: ToOption = None,
+    as_json: JSONOption = False,
+    path: ConfigOption = None,
+) -> None:
     """Take it out of the queue for good; nobody is told."""
-    _change(path, State.REMOVED, ids, every, to, of=_WAITING)
+    _change(path, State.REMOVED, ids, every, to, of=_WAITING, as_json=as_json)
 
 
 @queue.command()
@@ -202,6 +224,7 @@ def verify(as_json: JSONOption = False, path: ConfigOption = None) -> None:
 @queue.command("import")
 def import_directory(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="The directory of a LocalStorage.")],
+    as_json: JSONOption = False,
     path: ConfigOption = None,
 ) -> None:
     """Take over the messages that wait in a directory; run again after a crash, it goes on."""
@@ -213,7 +236,7 @@ def import_directory(
                 directory, storage, resolve=lambda mail: envelopes(mail, environment)
             ),
         )
-    print(f"messages taken over from {directory}: {number}")
+    print(json.dumps({"messages": number}) if as_json else f"messages taken over from {directory}: {number}")
 
 
 def _change(
@@ -224,19 +247,33 @@ def _change(
     to: str | None,
     *,
     of: Sequence[State],
+    as_json: bool,
 ) -> None:
     if every == bool(ids):
         raise typer.BadParameter("name the messages, or all of them with --all")
+    messages = list(dict.fromkeys(ids or ()))
+
+    async def change(storage: SQLiteStorage) -> list[int]:
+        named = [[message] for message in messages] if messages else [None]
+        return await asyncio.gather(*(storage.change(state, each, to, of=of) for each in named))
+
     with told():
-        number = _run(path, lambda storage: storage.change(state, ids, to, of=of))
-        if not number:
-            _nothing(of)
-    print(f"recipients {'due at once' if state is State.QUEUED else state.value}: {number}")
+        numbers = _run(path, change)
+        if any(numbers) and as_json:
+            print(json.dumps({"state": state.value, "recipients": sum(numbers)}))
+        elif any(numbers):
+            print(f"recipients {'due at once' if state is State.QUEUED else state.value}: {sum(numbers)}")
+        if not all(numbers):
+            heads = [f"{message}: " for message in messages] or [""]
+            unchanged = [head for head, number in zip(heads, numbers, strict=True) if not number]
+            raise ConfigurationError("\n".join(head + _none(state, of) for head in unchanged))
 
 
-def _nothing(of: Sequence[State]) -> NoReturn:
-    states = " or ".join(state.value for state in of)
-    raise ConfigurationError(f"no recipient of that is {states}: see smtpx queue list")
+def _none(state: State, of: Sequence[State]) -> str:
+    what = "is " + " or ".join(each.value for each in of)
+    if state in of:
+        what = "waits for a later attempt"  # what is due already, or being tried, is queued too
+    return f"no recipient {what}: see smtpx queue list"
 
 
 def _show(found: Iterable[Delivery], *, as_json: bool) -> None:
