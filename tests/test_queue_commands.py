@@ -237,6 +237,17 @@ def test_what_others_wrote_steers_no_terminal(stopped: Site, command: str) -> No
         assert r"451 \x1b[2J\n250 lie" in told
 
 
+def test_a_message_whose_content_is_no_octets_is_damaged(stopped: Site) -> None:
+    mail_id = save(stopped)
+    with closing(sqlite3.connect(stopped.folder / "spool" / "queue.db")) as database, database:
+        database.execute("UPDATE body SET content = CAST(content AS TEXT)")
+    ended = smtpx("queue", "show", mail_id, "--config", stopped.config)
+    assert ended.returncode == 1
+    assert f"error: message {mail_id} is damaged and held: " in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert states(stopped) == {JOE: "held"}
+
+
 # What it does
 
 
@@ -379,6 +390,10 @@ def test_verify_counts_each_recipient_in_one_state(stopped: Site) -> None:
         ("DELETE FROM recipient WHERE place = 1", "has 2 recipients, and 1 records of them"),
         ("DELETE FROM body", "2 recipients wait, and its content is missing"),
         ("UPDATE body SET content = x'00'", "its content is damaged: the checksum does not match"),
+        (
+            "UPDATE body SET content = CAST(content AS TEXT)",
+            "its content is damaged: a bytes-like object is required, not 'str'",
+        ),
         ("UPDATE recipient SET state = 'lost' WHERE place = 0", "recipient 0 is in no state: lost"),
         ("UPDATE message SET finished = received", "is marked as done with, and 2 recipients wait"),
     ],

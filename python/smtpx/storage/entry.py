@@ -48,8 +48,16 @@ def encode_envelope(mail: MailTx) -> bytes:
 
 
 def entry_checksum(envelope: bytes, content: bytes) -> int:
-    """Return the CRC-32 of both together."""
-    return zlib.crc32(content, zlib.crc32(envelope))
+    """Return the CRC-32 of both together.
+
+    Raises:
+        EntryError: one is not octets, as a database gives them that is damaged at their type.
+
+    """
+    try:
+        return zlib.crc32(content, zlib.crc32(envelope))
+    except TypeError as error:
+        raise EntryError(str(error)) from None
 
 
 def entry_header(envelope: bytes, content: bytes) -> bytes:
