@@ -161,6 +161,8 @@ async def test_h95_a_message_that_is_damaged_is_held_and_the_others_are_served(p
 FAULTS = {
     "UPDATE message SET recipients = 2": "has 2 recipients, and 1 records of them",
     "DELETE FROM recipient": "has 1 recipients, and 0 records of them",
+    "UPDATE recipient SET place = 1": "has 1 recipients, and 1 records of them",
+    "UPDATE message SET id = 'another'": "message another: its envelope is of ",
     "UPDATE message SET open = 0": "1 recipients wait, and 0 are counted",
     "UPDATE message SET finished = 1": "is marked as done with",
     "UPDATE recipient SET state = 'delivered'": "not marked as done with",
