@@ -14,19 +14,22 @@ RENAMES = "?rename,renameat,?renameat2,?link,linkat"
 
 
 class Strace:
-    """Makes system calls of a running process fail, as long as it is attached."""
+    """Sees system calls of a running process, as long as it is attached.
 
-    def __init__(self, strace: str, pid: int, calls: str, error: str) -> None:
-        command = [
-            strace,
-            "-f",
-            "-p",
-            str(pid),
-            "-e",
-            f"trace={calls}",
-            "-e",
-            f"inject={calls}:error={error}",
-        ]
+    Args:
+        strace: its path.
+        pid: the process.
+        calls: which.
+        error: makes them fail, as "EIO", or "EIO:when=2" for the second of a thread alone.
+        signal: comes instead of them, as "SIGKILL:when=2".
+
+    """
+
+    def __init__(self, strace: str, pid: int, calls: str, error: str = "", *, signal: str = "") -> None:
+        command = [strace, "-f", "-y", "-p", str(pid), "-e", f"trace={calls}"]
+        for kind, injected in (("error", error), ("signal", signal)):
+            if injected:
+                command += ["-e", f"inject={calls}:{kind}={injected}"]
         self._process = subprocess.Popen(
             command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
         )
@@ -41,3 +44,8 @@ class Strace:
         self._process.send_signal(signal.SIGINT)
         _, seen = self._process.communicate()
         return seen
+
+    def kill(self) -> None:
+        """End it when the process is dead or dying: told to detach then, it may wait for good."""
+        self._process.kill()
+        self._process.communicate()

@@ -115,20 +115,6 @@ async def test_a_message_that_goes_round_through_this_mailbox_is_refused_for_goo
 # Durably
 
 
-async def test_h90_a_file_is_synced_before_it_has_its_name_and_the_folder_after(
-    transport: MaildirTransport, disk: Disk
-) -> None:
-    await deliver(transport)
-    steps = [step for step in disk.steps if "/new" in step or "/tmp/" in step]
-    assert [step.split(".")[0] for step in steps] == [
-        "fsync example",
-        "rename example",
-        "fsync example",
-    ]
-    assert steps[0].startswith(f"fsync example.org/joe/tmp/{NAME}.")
-    assert steps[1:] == [f"rename example.org/joe/new/{NAME}", "fsync example.org/joe/new"]
-
-
 async def test_h90_the_folders_that_are_made_are_synced_up_to_the_one_that_was_there(
     transport: MaildirTransport, disk: Disk
 ) -> None:
@@ -143,17 +129,6 @@ async def test_h90_a_folder_that_a_dead_process_has_made_is_synced_too(
         (tmp_path / "example.org" / "joe" / name).mkdir(parents=True)
     await deliver(transport)
     assert disk.steps[:3] == ["fsync example.org/joe", "fsync example.org", "fsync directory"]
-
-
-async def test_what_waits_at_the_same_time_shares_the_sync_of_the_folder(
-    transport: MaildirTransport, disk: Disk
-) -> None:
-    await deliver(transport)
-    disk.steps.clear()
-    mails = [message(name=f"id-{number}") for number in range(100, 164)]
-    await asyncio.gather(*(transport.deliver(mail, deliveries(mail)) for mail in mails))
-    assert len([step for step in disk.steps if step.startswith("rename")]) == 64
-    assert disk.steps.count("fsync example.org/joe/new") < 64
 
 
 # Once
@@ -221,33 +196,6 @@ async def test_files_in_tmp_go_after_36_hours(transport: MaildirTransport, tmp_p
 # The disk says no
 
 
-@pytest.mark.parametrize(
-    ("code", "answer"),
-    [(errno.ENOSPC, FULL), (errno.EDQUOT, FULL), (errno.EIO, FAILED), (errno.EROFS, FAILED)],
-)
-@pytest.mark.parametrize("failing", ["tmp", "rename"])
-async def test_h91_h92_what_is_not_written_is_tried_later_and_leaves_nothing(
-    transport: MaildirTransport, disk: Disk, tmp_path: Path, code: int, answer: dict[str, str], failing: str
-) -> None:
-    disk.fail_fsync = lambda name: code if f"/{failing}/" in name else 0
-    disk.fail_rename = lambda _: code if failing == "rename" else 0
-    assert await deliver(transport) == answer
-    assert files(tmp_path) == []
-    disk.fail_fsync = disk.fail_rename = lambda _: 0
-    assert await deliver(transport, token=2) == DELIVERED
-
-
-async def test_h91_a_folder_that_cannot_be_synced_is_no_delivery_and_the_next_attempt_makes_no_copy(
-    transport: MaildirTransport, disk: Disk, tmp_path: Path
-) -> None:
-    disk.fail_fsync = lambda name: errno.EIO if name.endswith("/new") else 0
-    assert await deliver(transport) == FAILED
-    assert await deliver(transport, token=2) == FAILED
-    disk.fail_fsync = lambda _: 0
-    assert await deliver(transport, token=3) == DELIVERED
-    assert files(tmp_path) == [f"example.org/joe/new/{NAME}"]
-
-
 async def test_h91_a_mailbox_that_was_made_and_not_synced_is_no_delivery(
     transport: MaildirTransport, disk: Disk
 ) -> None:
@@ -277,15 +225,6 @@ async def test_h94_no_free_descriptor_is_452(
         patch.setattr(os, "open", no_descriptor)
         assert await deliver(transport) == FULL
     assert await deliver(transport, token=2) == DELIVERED
-
-
-async def test_a_write_that_takes_a_part_only_is_gone_on_with(
-    transport: MaildirTransport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = os.write
-    monkeypatch.setattr(os, "write", lambda fd, octets: real(fd, octets[:7]))
-    assert await deliver(transport) == DELIVERED
-    assert (tmp_path / "example.org" / "joe" / "new" / NAME).read_bytes().endswith(b"\n\nhi\n")
 
 
 async def test_h96_the_folder_of_all_mailboxes_is_not_made(

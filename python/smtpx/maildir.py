@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import hashlib
-import itertools
 import logging
 import re
 from functools import partial
@@ -31,9 +30,8 @@ __all__ = ["MaildirTransport"]
 
 _log = logging.getLogger("smtpx.maildir")
 
-_THREADS = 4  # what syncs at the same time shares the disk's work; more than this only wait for each other
-_BATCH = 16  # how many others' syncs the first of a batch waits for, at most
 _CONCURRENCY = 64
+_UNSAFE = re.compile(r"[^0-9A-Za-z-]")
 _MAX_NAME = 200  # octets; readers put flags behind it
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE}
 
@@ -53,7 +51,8 @@ class MaildirTransport(Closing):
     delivered and not recorded is found again, and not delivered twice. A mailbox is made, of mode 0700, when
     it gets its first message; the folder of all of them must exist. Files in tmp/ that are 36 hours old go.
 
-    Threads do the work; letters for one mailbox that wait at the same time share the sync of its folder.
+    A thread does the work, in batches of the letters that wait at the same time: one native call has them
+    written, and on the disk by the same commits of its file system, while others have the GIL.
 
     Args:
         template: where an address has its Maildir, as ``/var/mail/{domain}/{local}``; see `FolderTemplate`.
@@ -68,9 +67,8 @@ class MaildirTransport(Closing):
         self.template = FolderTemplate(template)
         self._mailbox_of = mailbox_of or str
         self._files = MaildirFiles(self.template.root)
-        threads = [Batches(f"the transport to {template}", self._do, limit=_BATCH) for _ in range(_THREADS)]
-        self._threads: tuple[Batches[list[Letter]], ...] = tuple(threads)
-        self._turns = itertools.cycle(self._threads)
+        # One: several pay for each letter with a commit and hand the GIL to and fro, and deliver no more.
+        self._thread: Batches[list[Letter]] = Batches(f"the transport to {template}", self._do)
 
     def concurrency(self, destination: str) -> int:  # noqa: ARG002 - the same for all
         """See `Transport.concurrency`."""
@@ -84,15 +82,14 @@ class MaildirTransport(Closing):
 
     async def close(self) -> None:
         """Finish what was begun."""
-        for thread in self._threads:
-            await thread.close()
+        await self._thread.close()
 
     async def _deliver(self, mail: MailTx, delivery: Delivery) -> RecipientResult:
-        result = await next(self._turns).submit(partial(self._write, mail, delivery), len(mail.data))
+        result = await self._thread.submit(partial(self._write, mail, delivery), len(mail.data))
         assert result is not None  # noqa: S101 - `_do` gave one
         return result
 
-    # In a thread
+    # In the thread
 
     def _write(self, mail: MailTx, delivery: Delivery, letters: list[Letter]) -> RecipientResult | None:
         """Add the letter, or say what becomes of it without one."""
@@ -126,7 +123,7 @@ class MaildirTransport(Closing):
 
 def _name(delivery: Delivery) -> str:
     """Return the file's name, the same for every attempt; the first part is what readers sort by."""
-    mail = re.sub(r"[^0-9A-Za-z-]", lambda found: f"={ord(found[0]):x}.", delivery.mail_id)
+    mail = _UNSAFE.sub(lambda found: f"={ord(found[0]):x}.", delivery.mail_id)
     if len(mail) > _MAX_NAME:
         mail = "==" + hashlib.sha256(mail.encode()).hexdigest()
     return f"{int(delivery.received.timestamp())}.{mail}.{delivery.index}"

@@ -13,6 +13,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from smtpx._core import keep_files
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["Letter", "MaildirFiles"]
 
 _POSIX = os.name == "posix"
-_BINARY: int = getattr(os, "O_BINARY", 0)  # Windows would turn LF into CRLF
-_WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY
 _ABANDONED = 36 * 3600  # seconds until nobody still writes a file in tmp/
 
 
@@ -44,7 +44,7 @@ class Letter:
 
 
 class MaildirFiles:
-    """Maildirs below one folder, made when they are needed; several threads may deliver.
+    """Maildirs below one folder, made when they are needed.
 
     Args:
         root: must exist: made here it could hide that a disk is not mounted.
@@ -59,57 +59,42 @@ class MaildirFiles:
     def deliver(self, letters: Sequence[Letter]) -> list[OSError | None]:
         """Put letters into their mailboxes; what is None of the answer is on stable storage.
 
-        Each is written in tmp/, synced and renamed into new/; then each folder that got some is synced once.
+        They are written in tmp/, synced and renamed into new/; then each folder that got some is synced once.
         A file whose fsync fails is removed, and written anew at the next attempt. A letter that is there
         already, in new/ or under whatever flags in cur/, is not put there again.
         """
-        failures: list[OSError | None] = [None] * len(letters)
-        unsynced: dict[str, list[int]] = {}
-        for index, letter in enumerate(letters):
-            try:
-                unsynced.setdefault(self._put(letter), []).append(index)
-            except OSError as error:
-                failures[index] = error
-        for directory, indexes in unsynced.items():
-            try:
-                _sync(directory)
-            except OSError as error:
-                # They stay there, to be found the next time: another process, late with the same letter, may
-                # have been told that it is delivered, and to remove it would lose it.
-                for index in indexes:
-                    failures[index] = error
+        failures = self._attempt(letters)
+        gone = [index for index, failure in enumerate(failures) if isinstance(failure, FileNotFoundError)]
+        if gone:  # somebody removed their mailboxes
+            self._prepared.difference_update(letters[index].folder for index in gone)
+            again = self._attempt([letters[index] for index in gone])
+            for index, failure in zip(gone, again, strict=True):
+                failures[index] = failure
         return failures
 
-    def _put(self, letter: Letter) -> str:
-        """Put a letter where it belongs and return the directory that must be synced for it."""
-        if letter.folder not in self._prepared:
-            self._prepare(letter.folder)
-        try:
-            return self._place(letter)
-        except FileNotFoundError:  # somebody removed the mailbox
-            self._prepare(letter.folder)
-            return self._place(letter)
-
-    def _place(self, letter: Letter) -> str:
-        found = _find(letter) if letter.again else None
-        return self._write(letter) if found is None else found
-
-    def _write(self, letter: Letter) -> str:
-        unique = f"{letter.name}.{os.getpid()}-{next(self._counter)}"
-        temporary, directory = f"{letter.folder}/tmp/{unique}", f"{letter.folder}/new"  # noqa: S108 - not that one
-        fd = os.open(temporary, _WRITE, 0o600)
-        try:
+    def _attempt(self, letters: Sequence[Letter]) -> list[OSError | None]:
+        failures: list[OSError | None] = [None] * len(letters)
+        files: dict[int, tuple[str, str, bytes]] = {}
+        for index, letter in enumerate(letters):
             try:
-                _write_all(fd, letter.content)
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-            # One of the same name is this letter: another process delivers it too, or did.
-            os.replace(temporary, f"{directory}/{letter.name}")  # noqa: PTH105 - a step of the durable write
-        except BaseException:
-            _remove(temporary)
-            raise
-        return directory
+                if letter.folder not in self._prepared:
+                    self._prepare(letter.folder)
+                if letter.again and (found := _find(letter)):
+                    _sync(found)
+                    continue
+            except OSError as error:
+                failures[index] = error
+                continue
+            unique = f"{letter.name}.{os.getpid()}-{next(self._counter)}"
+            temporary = f"{letter.folder}/tmp/{unique}"  # noqa: S108 - not that one
+            # One of the same name is this letter: another process delivers it too, or did. So what is in a
+            # folder that cannot be synced stays there, to be found the next time: that process may have been
+            # told that it is delivered, and to remove it would lose it.
+            files[index] = temporary, f"{letter.folder}/new/{letter.name}", letter.content
+        for index, code in zip(files, keep_files(list(files.values())), strict=True):
+            if code is not None:
+                failures[index] = OSError(code, os.strerror(code), None, code)  # Windows reads the last
+        return failures
 
     def _prepare(self, folder: Path) -> None:
         """Make the Maildir and make sure that it stays, once in the life of a process.
@@ -159,14 +144,3 @@ def _sync(directory: str) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-def _write_all(fd: int, octets: bytes) -> None:
-    rest = memoryview(octets)
-    while rest:
-        rest = rest[os.write(fd, rest) :]
-
-
-def _remove(path: str) -> None:
-    with contextlib.suppress(OSError):
-        os.unlink(path)  # noqa: PTH108 - a string

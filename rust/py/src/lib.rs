@@ -1,9 +1,11 @@
-//! The module `smtpx._core`: smtpx-core for Python. Glue only: arguments in, typed values and exceptions out.
+//! The module `smtpx._core`: smtpx-core for Python. Glue only: arguments in, typed values and exceptions out; and
+//! `files`, which does I/O while others have the GIL.
 
 mod client;
 mod convert;
 mod engine;
 mod events;
+mod files;
 mod parsers;
 mod values;
 
@@ -19,6 +21,8 @@ mod _core {
     use crate::engine::{EngineConfig, ServerEngine};
     #[pymodule_export]
     use crate::events::{AuthEvent, CloseEvent, CommandEvent, ErrorEvent, MessageEvent};
+    #[pymodule_export]
+    use crate::files::keep_files;
     #[pymodule_export]
     use crate::parsers::{
         ResponseDecoder, count_bare_newlines, decode_xtext, dot_stuff, dot_unstuff, encode_xtext,
