@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 from pathlib import Path
 
 from smtpx.errors import ConfigurationError
@@ -14,6 +15,7 @@ __all__ = ["FolderTemplate", "safe_name"]
 _FIELD = re.compile(r"\{([^{}]*)\}|[{}]")
 _UNSAFE = re.compile(r"[^a-z0-9_+.@-]|^\.")
 _MAX_NAME = 150  # octets; file systems have 255, and some tools put theirs behind a name
+_REMEMBERED = 4096  # addresses: to fold and to escape them costs more than to deliver a batch's letter
 _DIGEST = 32  # hexadecimal digits: 128 bits, which nobody makes collide by choosing addresses
 
 
@@ -47,9 +49,13 @@ class FolderTemplate:
         self.per_domain = "domain" in fields
         fixed = template[: template.index("{")]
         self.root = Path(fixed[: fixed.rindex("/")] or "/")
+        self._remembered = lru_cache(_REMEMBERED)(self._folder)
 
     def folder(self, address: str) -> Path:
         """Return the folder of an address."""
+        return self._remembered(address)
+
+    def _folder(self, address: str) -> Path:
         local, _, domain = address.rpartition("@")
         names = {"domain": safe_name(fold_domain(domain)), "local": safe_name(fold_local(local))}
         return Path(_FIELD.sub(lambda match: names[match[1]], self._template))
