@@ -69,6 +69,19 @@ def test_what_fails_leaves_nothing_and_the_others_alone(folder: Path) -> None:
     assert files(folder) == ["new/a", "new/d"]
 
 
+def test_of_many_in_many_folders_each_has_its_own_answer(tmp_path: Path) -> None:
+    for number in range(40):
+        for name in ("tmp", "new"):
+            (tmp_path / str(number) / name).mkdir(parents=True)
+    taken = {7, 64, 199}
+    for number in taken:
+        (tmp_path / str(number % 40) / "tmp" / str(number)).touch()
+    kept = keep_files([file(tmp_path / str(number % 40), str(number)) for number in range(200)])
+    assert {number for number, error in enumerate(kept) if error is not None} == taken
+    found = {int(path.name) for path in tmp_path.glob("*/new/*") if path.read_bytes() == CONTENT}
+    assert found == set(range(200)) - taken
+
+
 def test_a_path_that_is_none_is_an_error_of_its_file(folder: Path) -> None:
     assert keep_files([file(folder, "a\0b"), file(folder, "c")]) == [errno.EIO, None]
 

@@ -1,16 +1,23 @@
 //! Files that are kept for good, many at a time, while other threads have the GIL.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::iter::zip;
 use std::path::{Path, PathBuf};
+use std::thread::{self, ScopedJoinHandle};
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 /// The error of what fails without one of the system's.
 const EIO: i32 = 5;
+
+const THREADS: usize = 4;
+const WORTH_A_THREAD: usize = 16;
+
+/// What became of a file, or the system's number of the error.
+type Kept<T> = Result<T, i32>;
 
 /// Keep files for good: what each became of (list), None, or the system's number of the error (int).
 ///
@@ -36,42 +43,73 @@ struct New<'a> {
 }
 
 impl New<'_> {
-    fn begin(&self) -> io::Result<File> {
+    fn begin(&self) -> Kept<File> {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(self.temporary)?;
+        let mut file = options.open(self.temporary).map_err(code)?;
         self.or_remove(file.write_all(self.content))?;
         start_writing(&file);
         Ok(file)
     }
 
-    fn finish(&self) -> io::Result<()> {
+    fn sync(&self, file: &File) -> Kept<()> {
+        self.or_remove(file.sync_all())
+    }
+
+    fn finish(&self) -> Kept<()> {
         self.or_remove(fs::rename(self.temporary, self.place))
     }
 
-    fn or_remove(&self, result: io::Result<()>) -> io::Result<()> {
+    fn or_remove(&self, result: io::Result<()>) -> Kept<()> {
         // That it fails too would be no news, and is not what the caller asks about.
-        result.inspect_err(|_| drop(fs::remove_file(self.temporary)))
+        result.map_err(code).inspect_err(|_| drop(fs::remove_file(self.temporary)))
     }
 }
 
 /// Each step is taken for all of them before the next: to sync the first waits for the disk, and the others, which
 /// are on their way by then, are there already, by the same commit of the file system's journal.
-fn keep(files: &[New<'_>]) -> Vec<Result<(), i32>> {
-    let begun: Vec<_> = files.iter().map(New::begin).collect();
-    let synced: Vec<_> =
-        zip(files, begun).map(|(new, begun)| begun.and_then(|file| new.or_remove(file.sync_all()))).collect();
-    let placed: Vec<_> =
-        zip(files, synced).map(|(new, synced)| synced.and_then(|()| new.finish()).map_err(code)).collect();
-    let mut folders = HashMap::new();
+fn keep(files: &[New<'_>]) -> Vec<Kept<()>> {
+    let begun: Vec<_> = files.iter().map(|new| (new, new.begin())).collect();
+    let synced =
+        for_each(&begun, |(new, begun)| begun.as_ref().map_err(|code| *code).and_then(|file| new.sync(file)));
+    drop(begun);
+    let placed: Vec<_> = zip(files, synced).map(|(new, synced)| synced.and_then(|()| new.finish())).collect();
+    let folders: BTreeSet<_> = zip(files, &placed)
+        .filter(|(_, placed)| placed.is_ok())
+        .filter_map(|(new, _)| new.place.parent())
+        .collect();
+    let folders: Vec<_> = folders.into_iter().collect();
+    let folders: BTreeMap<_, _> = zip(&folders, for_each(&folders, |folder| sync(folder))).collect();
     zip(files, placed)
         .map(|(new, placed)| {
-            placed
-                .and_then(|()| *folders.entry(new.place.parent()).or_insert_with_key(|folder| sync(*folder)))
+            placed.and_then(|()| new.place.parent().map_or(Ok(()), |folder| folders[&folder]))
         })
         .collect()
+}
+
+/// Does something to all, in several threads where they are many: what is synced at the same time shares the flushes of
+/// the disk's cache, of which there is one a file even when all are in one commit.
+fn for_each<T: Sync, R: Send>(all: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let do_part = |part: &[T]| part.iter().map(&work).collect::<Vec<R>>();
+    let part = all.len().div_ceil(THREADS).max(WORTH_A_THREAD);
+    if all.len() <= part {
+        return do_part(all);
+    }
+    thread::scope(|scope| {
+        let threads: Vec<_> = all
+            .chunks(part)
+            .map(|part| (part, thread::Builder::new().spawn_scoped(scope, || do_part(part))))
+            .collect();
+        threads
+            .into_iter()
+            .flat_map(|(part, thread)| match thread.map(ScopedJoinHandle::join) {
+                Ok(Ok(done)) => done,
+                _ => do_part(part), // no thread was to be had
+            })
+            .collect()
+    })
 }
 
 /// Without this each file's sync starts its writing, waits for it and commits it alone.
@@ -85,11 +123,8 @@ fn start_writing(file: &File) {
 #[cfg(not(target_os = "linux"))]
 fn start_writing(_: &File) {}
 
-fn sync(folder: Option<&Path>) -> Result<(), i32> {
-    match folder {
-        Some(folder) if cfg!(unix) => File::open(folder).and_then(|folder| folder.sync_all()).map_err(code),
-        _ => Ok(()),
-    }
+fn sync(folder: &Path) -> Kept<()> {
+    if cfg!(unix) { File::open(folder).and_then(|folder| folder.sync_all()).map_err(code) } else { Ok(()) }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
