@@ -31,6 +31,7 @@ __all__ = ["MaildirTransport"]
 _log = logging.getLogger("smtpx.maildir")
 
 _CONCURRENCY = 64
+_ENOUGH = 1024 * 1024  # octets of a batch: to write them takes longer than the commit that more would share
 _UNSAFE = re.compile(r"[^0-9A-Za-z-]")
 _MAX_NAME = 200  # octets; readers put flags behind it
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE}
@@ -68,7 +69,9 @@ class MaildirTransport(Closing):
         self._mailbox_of = mailbox_of or str
         self._files = MaildirFiles(self.template.root)
         # One: several pay for each letter with a commit and hand the GIL to and fro, and deliver no more.
-        self._thread: Batches[list[Letter]] = Batches(f"the transport to {template}", self._do)
+        self._thread: Batches[list[Letter]] = Batches(
+            f"the transport to {template}", self._do, octets=_ENOUGH
+        )
 
     def concurrency(self, destination: str) -> int:  # noqa: ARG002 - the same for all
         """See `Transport.concurrency`."""
