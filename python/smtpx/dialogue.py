@@ -11,6 +11,7 @@ from __future__ import annotations
 import email.message
 import ssl
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
 
 from smtpx import compose, sasl
@@ -88,6 +89,24 @@ _INITIAL: Final = 9000  # octets of an initial response; more do not fit into AU
 _PIECE: Final = 256 << 10  # octets of larger content at once
 
 
+@dataclass(frozen=True, slots=True)
+class _Large:
+    """Content that the engine gets piece by piece.
+
+    Attributes:
+        size: counts the octets that the server will get.
+        eight_bit: whether there are octets over 127.
+        pieces: gives it.
+        reads: whether to take a piece may block.
+
+    """
+
+    size: Callable[[], int]
+    eight_bit: bool
+    pieces: Callable[[], Iterator[Octets]]
+    reads: bool
+
+
 class Dialogue:
     """The verbs on one connection.
 
@@ -119,6 +138,8 @@ class Dialogue:
 
     def lost(self, error: BaseException | None = None) -> ConnectionLost:
         """Return what to say of a connection that has ended, by its last word where it had one."""
+        if isinstance(error, ResponseError):
+            return ConnectionLost(f"the server broke the protocol: {error}")
         farewell = self.engine.farewell
         if farewell is not None:
             return ConnectionLost(str(CommandRefused("the server closed the connection", farewell)))
@@ -258,18 +279,14 @@ class Dialogue:
         if len(data) > AT_ONCE and self._options.newlines == "strict":
             check_newlines(_sliced(data))
         recipients, rcpt_params = mail.recipients, mail.rcpt_params
-        if len(set(recipients)) < len(recipients):
+        if len(recipients) > 1 and len(set(recipients)) < len(recipients):
             recipients, rcpt_params = _once(recipients, rcpt_params)
         return self._transaction(
             mail.mail_from,
             recipients,
             mail.params,
             rcpt_params if any(rcpt_params) else None,
-            data if len(data) <= AT_ONCE else None,
-            size=lambda: len(data) if _is_binary(mail.params) else mended_size([data]),
-            eight_bit=len(data) > AT_ONCE and not data.isascii(),
-            pieces=lambda: _sliced(data),
-            reads=False,
+            data if len(data) <= AT_ONCE else _of_mail(mail),
         )
 
     def send(
@@ -303,7 +320,6 @@ class Dialogue:
 
         in_memory = isinstance(message, bytes | email.message.Message)
         envelope, content = composed() if in_memory else (yield Read(composed))
-        data = content.data
         params = {} if dsn is None else dsn.mail_params()
         if content.binary:
             params["BODY"] = "BINARYMIME"
@@ -319,11 +335,7 @@ class Dialogue:
                 to,
                 params,
                 None if dsn is None else [dsn.rcpt_params(recipient) for recipient in to],
-                data if content.size <= AT_ONCE else None,
-                size=content.mended_size,
-                eight_bit=content.eight_bit,
-                pieces=content.chunks if data is None else lambda: _sliced(data),
-                reads=data is None,
+                _of_content(content),
             )
         )
 
@@ -345,23 +357,20 @@ class Dialogue:
         recipients: list[str],
         params: dict[str, str],
         rcpt_params: list[dict[str, str]] | None,
-        data: bytes | None,
-        *,
-        size: Callable[[], int],
-        eight_bit: bool,
-        pieces: Callable[[], Iterator[Octets]],
-        reads: bool,
+        content: bytes | _Large,
     ) -> Verb[Result]:
         engine = self.engine
         try:
             self._begin()
-            counted = size() if data is None and engine.offers("SIZE") else None
-            octets = engine.mail(
-                mail_from, recipients, params, rcpt_params, data, size=counted, eight_bit=eight_bit
-            )
-            event = yield octets
-            if isinstance(event, ContentEvent):
-                event = yield from self._content(pieces(), reads)
+            if isinstance(content, _Large):
+                size = content.size() if engine.offers("SIZE") else None
+                event = yield engine.mail(
+                    mail_from, recipients, params, rcpt_params, size=size, eight_bit=content.eight_bit
+                )
+                if isinstance(event, ContentEvent):
+                    event = yield from self._content(content.pieces(), content.reads)
+            else:
+                event = yield engine.mail(mail_from, recipients, params, rcpt_params, content)
         except ClientError as error:
             if engine.idle:  # it refused to begin
                 error.result = Result(recipients, Outcome.PERMANENT)
@@ -408,6 +417,24 @@ def returned(verb: Verb[_T], stop: StopIteration) -> _T:
 def _sliced(data: bytes) -> Iterator[memoryview]:
     octets = memoryview(data)  # its slices are no copies
     return (octets[at : at + _PIECE] for at in range(0, len(data), _PIECE))
+
+
+def _of_content(content: compose.Content) -> bytes | _Large:
+    data = content.data
+    if data is not None and content.size <= AT_ONCE:
+        return data
+    pieces = content.chunks if data is None else partial(_sliced, data)
+    return _Large(content.mended_size, content.eight_bit, pieces, reads=data is None)
+
+
+def _of_mail(mail: MailTx) -> _Large:
+    data = mail.data
+    return _Large(
+        size=lambda: len(data) if _is_binary(mail.params) else mended_size([data]),
+        eight_bit=not data.isascii(),
+        pieces=partial(_sliced, data),
+        reads=False,
+    )
 
 
 def _is_binary(params: dict[str, str]) -> bool:

@@ -146,7 +146,7 @@ class Link(asyncio.Protocol):
         try:
             event, output = engine.receive_data(data)
         except ResponseError as error:
-            self._fail(ConnectionLost(f"the server broke the protocol: {error}"), error)
+            self._fail(self.dialogue.lost(error), error)
             return
         # A server that lets octets drip, and completes no reply, gets no more time for each of them.
         if engine.replies != self._replies:
