@@ -137,7 +137,7 @@ def test_a_keyboard_interrupt_within_a_message_closes(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(smtpx.sync_link.SyncLink, "_read", interrupted)
+        patch.setattr(smtpx.sync_link.SyncLink, "_exchange", interrupted)
         with pytest.raises(KeyboardInterrupt):
             client.mail_tx(mail())
     assert not client.connected

@@ -32,6 +32,7 @@ __all__ = [
     "parse_mailbox",
     "parse_path",
     "parse_response",
+    "pump",
     "server_info",
 ]
 
@@ -238,6 +239,8 @@ class SentEvent:
     def outcomes(self) -> list[tuple[Outcome, Response | None]]: ...
 
 _ClientEvent: TypeAlias = ReplyEvent | ChallengeEvent | HandshakeEvent | ContentEvent | SentEvent
+
+def pump(engine: ClientEngine, descriptor: int, octets: bytes, /) -> tuple[_ClientEvent | None, bytes]: ...
 
 @final
 class ClientEngine:

@@ -106,7 +106,9 @@ class SyncClient:
 
     def mail_tx(self, mail: MailTx) -> Result:
         """See `Client.mail_tx`."""
-        return self._run(lambda dialogue: dialogue.mail_tx(mail))
+        with self._lock:  # the hot path: no function in between
+            link = self._connected
+            return link.run(link.dialogue.mail_tx(mail))
 
     def authenticate(self, mechanism: Mechanism, username: str, password: str) -> Response:
         """See `Client.authenticate`."""

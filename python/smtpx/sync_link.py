@@ -16,6 +16,7 @@ import struct
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from smtpx._core import pump
 from smtpx.dialogue import Call, Dialogue, Push, Read, returned
 from smtpx.errors import (
     ClientError,
@@ -57,6 +58,7 @@ class SyncLink:
         "_engine",
         "_event",
         "_heard",
+        "_native",
         "_options",
         "_plain",
         "_poll",
@@ -102,6 +104,7 @@ class SyncLink:
 
     def run(self, verb: Verb[_T], total: float | None = None) -> _T:
         """Have the verb said, in so many seconds at most; see `Link.run`."""
+        engine = self._engine
         self._heard = time.monotonic()
         if total is None:
             total = self._options.timeouts.total
@@ -109,7 +112,7 @@ class SyncLink:
             self._due = self._heard + total
             self._be_patient()
         try:
-            if self._engine.idle and self._ready():
+            if engine.idle and self._ready():
                 self._look_up()  # one look a verb: what it finds would pass for the next reply
             request = next(verb)
             while True:
@@ -123,7 +126,7 @@ class SyncLink:
             return returned(verb, stop)
         finally:
             verb.close()
-            if not self._engine.idle or self._event is not None:  # what nobody took, the next verb would
+            if not engine.idle or self._event is not None:  # what nobody took, the next verb would
                 self.close()
 
     def _look_up(self) -> None:
@@ -135,12 +138,29 @@ class SyncLink:
 
     def _exchange(self, octets: bytes) -> Event:
         """Write, and read until an event comes of it."""
+        if self._native:
+            octets = self._pump(octets)
         if octets:
             self._write(octets)
         while self._event is None:
             self._read()
         event, self._event = self._event, None
         return event
+
+    def _pump(self, octets: bytes) -> bytes:
+        """Do it all in one call, as long as the server is prompt; return what is still to be written."""
+        engine = self._engine
+        try:
+            self._event, unsent = pump(engine, self._socket.fileno(), octets)
+        except (OSError, ResponseError) as error:
+            raise self.dialogue.lost(error) from error
+        if self._event is None:
+            if engine.closed:
+                raise self.dialogue.lost()
+            self._replies, self._heard = engine.replies, time.monotonic()
+            if not unsent:
+                self._ready(seconds=self._left())  # it is not prompt: no read of a tick or two once more
+        return unsent
 
     def _do(self, request: Request) -> Any:
         if isinstance(request, Push):
@@ -170,6 +190,7 @@ class SyncLink:
         # A plain socket is told by the call not to wait; one in TLS, or on Windows, has to be set to it.
         self._plain = os.name == "posix" and not isinstance(sock, ssl.SSLSocket)
         self._at_once = socket.MSG_DONTWAIT if self._plain else 0
+        self._native = self._plain and self._trace is None
         if self._plain:
             # Python's own timeouts ask poll() before each call, a tenth of what a message costs. The kernel's
             # begin anew behind each signal: prompt replies are left to them, poll() waits for the others.
@@ -181,18 +202,7 @@ class SyncLink:
             self._poll.register(sock, select.POLLIN)
 
     def _write(self, octets: bytes) -> None:
-        sent = 0
-        if self._plain:
-            try:
-                sent = self._socket.send(octets, socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                pass
-            except OSError as error:
-                self._hear_why(error)
-                return
-        if sent < len(octets):
-            self._write_all([memoryview(octets)[sent:]])
-        self._heard = time.monotonic()
+        self._write_all([octets])
         if self._trace is not None:
             self._tell(self._trace)
 
@@ -288,7 +298,7 @@ class SyncLink:
         try:
             self._event, output = engine.receive_data(octets)
         except ResponseError as error:
-            raise ConnectionLost(f"the server broke the protocol: {error}") from error
+            raise self.dialogue.lost(error) from error
         # A server that lets octets drip, and completes no reply, gets no more time for each of them.
         if engine.replies != self._replies:
             self._replies = engine.replies

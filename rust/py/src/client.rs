@@ -16,7 +16,7 @@ use crate::convert::{Octets, Refused, limit};
 use crate::parsers::WORTH_DETACHING;
 use crate::values::Response;
 
-type Step<'py> = (Option<Py<PyAny>>, Bound<'py, PyBytes>);
+pub type Step<'py> = (Option<Py<PyAny>>, Bound<'py, PyBytes>);
 
 /// An exchange ended with a reply.
 #[pyclass(frozen, module = "smtpx")]
@@ -90,7 +90,7 @@ fn python_outcome(py: Python<'_>, outcome: Outcome) -> PyResult<Py<PyAny>> {
     Ok(members[outcome as usize].clone_ref(py))
 }
 
-fn event_to_python(py: Python<'_>, event: Event) -> PyResult<Py<PyAny>> {
+pub fn event_to_python(py: Python<'_>, event: Event) -> PyResult<Py<PyAny>> {
     Ok(match event {
         Event::Done(outcomes) => Py::new(py, SentEvent(outcomes))?.into_any(),
         Event::Reply(reply) => {
@@ -118,7 +118,7 @@ fn event_to_python(py: Python<'_>, event: Event) -> PyResult<Py<PyAny>> {
 /// `newlines` (str): "fix" makes a bare CR or LF in content a CRLF, "strict" raises `SyntaxRefused`.
 /// `max_line`, `max_reply` (int): octets of a reply's line and of a reply that are still read.
 #[pyclass(module = "smtpx")]
-pub struct ClientEngine(Client);
+pub struct ClientEngine(pub Client);
 
 impl ClientEngine {
     fn output<'py>(&mut self, py: Python<'py>) -> Bound<'py, PyBytes> {

@@ -7,6 +7,7 @@ mod engine;
 mod events;
 mod files;
 mod parsers;
+mod pump;
 mod values;
 
 use pyo3::prelude::*;
@@ -28,6 +29,8 @@ mod _core {
         ResponseDecoder, count_bare_newlines, decode_xtext, dot_stuff, dot_unstuff, encode_xtext,
         parse_command, parse_mailbox, parse_path, parse_response,
     };
+    #[pymodule_export]
+    use crate::pump::pump;
     #[pymodule_export]
     use crate::values::{Command, Response, server_info};
 
