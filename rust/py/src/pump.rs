@@ -39,6 +39,7 @@ mod unix {
     use pyo3::exceptions::PyOSError;
     use pyo3::prelude::*;
     use pyo3::types::PyBytes;
+    use rustix::io::Errno;
     use rustix::net::{RecvFlags, SendFlags, recv, send};
     use smtpx_core::client::{Client, Event};
     use smtpx_core::error::Error as Broken;
@@ -62,6 +63,9 @@ mod unix {
         descriptor: i32,
         octets: &[u8],
     ) -> PyResult<Step<'py>> {
+        if descriptor < 0 {
+            return Err(os_error(py, &Errno::BADF.into())); // a closed socket's
+        }
         let client = &mut engine.0;
         // SAFETY: the caller keeps the socket open for as long as this takes, as for a call of its own methods.
         let socket = unsafe { BorrowedFd::borrow_raw(descriptor) };
