@@ -46,7 +46,7 @@ class Fault:
 
 
 async def fail(subject: Subject, call: str, error: str, *, enough: int, seed: int) -> Fault:
-    """Let ``enough`` calls fail under load, or as many as come about while five times as much is sent.
+    """Let ``enough`` calls fail under load, or as many as come about while twenty times as much is sent.
 
     Raises:
         ServerGone: the server did not live through it.
@@ -57,7 +57,7 @@ async def fail(subject: Subject, call: str, error: str, *, enough: int, seed: in
     async with Load(record, subject.start()) as load:
         await load.until_acknowledged(_WARM)
         async with inject(subject.pid, call, error, _WHEN) as injection:
-            last = record.attempts + 5 * enough
+            last = record.attempts + 20 * enough
             await load.until(lambda: injection.calls >= enough or record.attempts >= last)
         await load.until_acknowledged(10 * _WARM)  # the fault is over, and the same process takes mail
     subject.kill()
