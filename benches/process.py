@@ -34,7 +34,9 @@ def cpu_seconds(pid: int) -> float:
     seconds = 0.0
     for task in Path(f"/proc/{pid}/task").iterdir():
         total += int((task / "schedstat").read_text().split()[0])
-        seconds += sum(cpu_seconds(int(child)) for child in (task / "children").read_text().split())
+        for child in (task / "children").read_text().split():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+                seconds += cpu_seconds(int(child))
     return total / 1e9 + seconds
 
 
