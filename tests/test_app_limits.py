@@ -1,4 +1,4 @@
-"""The limits of a configuration that are the storage's and the logins', as ``smtpx serve`` keeps them."""
+"""What a configuration says that is for others than the server, as ``smtpx serve`` hands it on."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from tests.served import PATIENCE, Site
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from smtpx.config import Config
     from smtpx.listener import Listener
 
 if sys.platform == "win32":
@@ -94,3 +95,42 @@ def test_h59_as_many_passwords_are_checked_at_once_as_the_configuration_says(
     asyncio.run(app.run())
     assert app.trying.exception() is None
     assert most == 3
+
+
+class Reloaded(App):
+    """Serves in this process until it has reloaded once; ``seen`` is what it served with."""
+
+    def __init__(self, site: Site) -> None:
+        super().__init__(lambda: load(site.config))
+        self.site = site
+        self.seen: list[object] = []
+
+    def look(self) -> None:
+        queue, handler, storage = self._queue, self._handler, self._storage
+        networks = ("10.1.2.3", 25) in handler.relay_networks
+        self.seen.append((queue._concurrency, storage.keep.days, handler.lifetime.days, networks))
+
+    def started(self, listeners: Sequence[Listener]) -> None:
+        self.look()
+        self.site.change("concurrency = 7\nkeep_days = 8\nlifetime = 864000", "")
+        self.site.change('networks = ["10.0.0.0/8"]', "")
+        os.kill(os.getpid(), signal.SIGHUP)
+
+    async def _apply(self, config: Config) -> None:
+        await super()._apply(config)
+        self.look()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_what_the_queue_the_ledger_and_the_relay_are_told_holds_at_the_start_and_after_a_reload(
+    stopped: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "configure", lambda *how: None)  # pytest's own handlers stay
+    stopped.change(
+        "[log]",
+        "[queue]\nconcurrency = 7\nkeep_days = 8\nlifetime = 864000\n"
+        '[relay]\nnetworks = ["10.0.0.0/8"]\n[log]',
+    )
+    app = Reloaded(stopped)
+    asyncio.run(app.run())
+    assert app.seen == [(7, 8, 10, True), (100, 30, 5, False)]

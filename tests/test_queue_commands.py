@@ -412,6 +412,21 @@ def test_verify_names_what_is_wrong(stopped: Site, tampering: str, fault: str) -
     assert json.loads(ended.stdout)["faults"] == faults
 
 
+def test_a_command_forgets_nothing_that_the_ledger_is_to_keep(stopped: Site) -> None:
+    async def deliver_long_ago() -> None:
+        moment = datetime.now(UTC) - timedelta(days=40)
+        path = stopped.folder / "spool" / "queue.db"
+        async with SQLiteStorage(path, reserve=0, keep=timedelta(days=365), clock=lambda: moment) as storage:
+            await storage.mail_save(MailTx("ann@example.com", [JOE], CONTENT))
+            (one,) = await storage.claim(moment, LATER, 1)
+            await storage.settle([replace(one, state=State.DELIVERED)])
+
+    asyncio.run(deliver_long_ago())
+    stopped.change("[log]", "[queue]\nkeep_days = 365\n[log]")
+    assert "delivered 1" in queue(stopped, "stats")
+    assert queue(stopped, "verify").startswith("sound; messages: 1; ")
+
+
 # A directory of before
 
 

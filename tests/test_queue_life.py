@@ -316,10 +316,13 @@ async def test_a_storage_that_fails_at_a_change_of_the_schedule_is_asked_again(
 async def test_a_higher_bound_holds_at_once_and_a_lower_one_for_what_begins(site: Site) -> None:
     gate = site.transport.gate("example.org")
     async with site.running(concurrency=2) as queue:
-        await site.fill(20, lambda number: f"{number}@example.org")
+        await site.fill(4, lambda number: f"{number}@example.org")
         await settled()
         assert site.transport.running["example.org"] == 2
-        queue.follow(Schedule(), 5)
+        queue.follow(Schedule(), 5)  # of what is claimed already
+        await settled()
+        assert site.transport.running["example.org"] == 4
+        await site.fill(20, lambda number: f"other{number}@example.org")
         await settled()
         assert site.transport.running["example.org"] == 5
         queue.follow(Schedule(), 1)

@@ -21,10 +21,7 @@ _SPARE = 64 * 1024 * 1024  # octets that may stay free in the file: the next bur
 
 def purge(db: Database, before: int) -> bool:
     """Remove some of what ended before that moment, and tell whether there is more."""
-    old = db.execute(
-        "SELECT key FROM message WHERE finished < ? AND open = 0 ORDER BY finished LIMIT ?",
-        (before, _MESSAGES),
-    ).fetchall()
+    old = db.execute(_OLD, (before, _MESSAGES)).fetchall()
     if not old:
         return False
     db.begin(durable=False)
