@@ -26,7 +26,7 @@ class Hands:
 
     def __init__(self) -> None:
         self.storage = MemoryStorage()
-        self.contents = Contents(self.storage)
+        self.contents = Contents(self.storage, lambda: None)
         self.has: dict[str, MailTx] = {}
         self.tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -142,3 +142,44 @@ async def test_a_queue_has_no_more_of_large_messages_under_way_than_memory_bears
         await settled()
         assert len(site.transport.tried) == 12
         assert len(queue._contents) == 0
+
+
+async def test_who_waits_for_memory_keeps_no_other_attempt_from_beginning() -> None:
+    site = Site(concurrency=4)
+    gate = site.transport.gate("slow.example")
+    async with site.running() as queue:
+        for _ in range(5):
+            mail = MailTx("a@b.example", ["joe@slow.example"], b"x" * 30)
+            await site.storage.mail_save(mail)
+        await settled()
+        assert site.transport.running["slow.example"] == 1
+        for name in ("one", "two", "three", "four"):
+            site.transport.gate(f"{name}.example")
+            await site.storage.mail_save(MailTx("a@b.example", [f"joe@{name}.example"], b"x"))
+        await settled()
+        assert len(site.transport.attempts) == 4
+        site.transport.gates["one.example"].set()
+        await settled()
+        assert len(site.transport.attempts) == 5
+        for each in site.transport.gates.values():
+            each.set()
+        await settled()
+        assert gate.is_set()
+        assert len(site.transport.tried) == 9
+        assert [queue._contents.idle(remote) for remote in (False, True)] == [0, 0]
+
+
+async def test_so_many_may_wait_for_memory_and_no_more() -> None:
+    site = Site(FakeTransport(limit=100), concurrency=4)
+    gate = site.transport.gate("slow.example")
+    async with site.running() as queue:
+        for _ in range(40):
+            mail = MailTx("a@b.example", ["joe@slow.example"], b"x" * 30)
+            await site.storage.mail_save(mail)
+        await settled()
+        assert site.transport.running["slow.example"] == 1
+        assert len(queue._attempts) == 8
+        gate.set()
+        await settled()
+        await site.clock.advance(seconds=1)
+        assert len(site.transport.tried) == 40

@@ -64,7 +64,7 @@ async def test_a_queue_that_is_full_goes_on_when_an_attempt_ends() -> None:
 
 
 def test_destinations_take_turns() -> None:
-    lanes = Lanes(100, lambda destination: 20, lambda destination: False, lambda: 0.0)
+    lanes = Lanes(100, lambda destination: 20, lambda destination: False, lambda: 0.0, lambda remote: 0)
     for destination in ("a.example", "a.example", "a.example", "b.example", "b.example", "c.example"):
         lanes.add(Group("1", destination, []))
     order = [group.destination[0] for group in iter(lanes.take, None) if group is not None]

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from smtpx.mail import MailTx
     from smtpx.storage.base import QueueStorage
 
@@ -28,6 +30,8 @@ class _Shared:
     loading: asyncio.Task[MailTx] | None = None
     size: int = 0
     """The octets that it was given room for."""
+    waits: bool = False
+    """Whether they wait for room."""
 
 
 class Contents:
@@ -38,25 +42,35 @@ class Contents:
 
     Args:
         storage: where the messages are.
+        waiting: called when some attempts begin to wait for room.
 
     """
 
-    def __init__(self, storage: QueueStorage) -> None:
+    def __init__(self, storage: QueueStorage, waiting: Callable[[], None]) -> None:
         self._storage = storage
+        self._waiting = waiting
         self._shared: dict[tuple[str, bool], _Shared] = {}
         self._rooms = {False: _Room(), True: _Room()}
+        self._idle = {False: 0, True: 0}
 
     def __len__(self) -> int:
         return len(self._shared)
 
+    def idle(self, remote: bool) -> int:
+        """Return how many attempts wait for room: those keep no other one from beginning."""
+        return self._idle[remote]
+
     def begin(self, id: str, *, remote: bool) -> None:
         """Note that an attempt has begun, which may load the message."""
-        self._shared.setdefault((id, remote), _Shared()).users += 1
+        shared = self._shared.setdefault((id, remote), _Shared())
+        shared.users += 1
+        self._idle[remote] += shared.waits
 
     def end(self, id: str, *, remote: bool) -> None:
         """Note that it has ended; with the last one the message goes."""
         shared = self._shared[id, remote]
         shared.users -= 1
+        self._idle[remote] -= shared.waits
         if not shared.users:
             del self._shared[id, remote]
             self._rooms[remote].leave(shared.size)
@@ -70,17 +84,25 @@ class Contents:
         """
         shared = self._shared[id, remote]
         if shared.loading is None:
-            shared.loading = asyncio.create_task(self._load(id, shared, self._rooms[remote]))
+            shared.loading = asyncio.create_task(self._load(id, shared, remote))
         return await shared.loading
 
-    async def _load(self, id: str, shared: _Shared, room: _Room) -> MailTx:
+    async def _load(self, id: str, shared: _Shared, remote: bool) -> MailTx:
+        room = self._rooms[remote]
         mail = await self._storage.mail_load(id)
         size = len(mail.data)
         if size < LARGE:
             return mail
         if not room.enter(size):
             del mail  # only now its size is known; it is loaded again when its turn has come
-            await room.wait(size)
+            shared.waits = True
+            self._idle[remote] += shared.users
+            self._waiting()
+            try:
+                await room.wait(size)
+            finally:
+                shared.waits = False
+                self._idle[remote] -= shared.users
             shared.size = size
             return await self._storage.mail_load(id)
         shared.size = size

@@ -73,6 +73,8 @@ class Lanes:
         concurrency: how many for a destination.
         is_remote: whether a destination's mail goes to another host.
         monotonic: the time.
+        idle: how many of those for other hosts, or for here, wait for something: as many as ``most`` of them
+            are not counted.
 
     """
 
@@ -82,11 +84,13 @@ class Lanes:
         concurrency: Callable[[str], int],
         is_remote: Callable[[str], bool],
         monotonic: Callable[[], float],
+        idle: Callable[[bool], int],
     ) -> None:
         self.most = most
         self._concurrency = concurrency
         self._is_remote = is_remote
         self._monotonic = monotonic
+        self._idle = idle
         self._lanes: dict[str, _Lane] = {}
         self._running = {False: 0, True: 0}  # here, and to other hosts
         # Lanes that can start; their order is their turn.
@@ -111,7 +115,7 @@ class Lanes:
 
     def has_room(self, *, remote: bool) -> bool:
         """Tell whether another group may be under way."""
-        return self._running[remote] < self.most
+        return self._running[remote] - min(self._idle(remote), self.most) < self.most
 
     def take(self) -> Group | None:
         """Take the next group whose turn it is, if one may start; `done` ends it."""

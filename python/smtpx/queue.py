@@ -113,9 +113,8 @@ class Queue:
         self._schedule, self._concurrency, self._batch = schedule, concurrency, 2 * concurrency
         if self._running:
             self._lanes.most = concurrency
-            self._start_ready()
             self._must_bring_forward = True
-            self._wake.set()
+            self._start_others()
 
     # -- its life
 
@@ -129,15 +128,16 @@ class Queue:
         self._leaps = Leaps(self._clock)
         # A clock that was far ahead once must not stall what it postponed.
         await self._bring_forward()
+        self._contents = Contents(self._storage, self._start_others)
         self._lanes = Lanes(
             self._concurrency,
             self._limit,
             self._is_remote,
             self._clock.monotonic,
+            self._contents.idle,
         )
         self._claims = Claims(self._storage, self._clock, self._settled)
         self._attempts: dict[asyncio.Task[None], Group] = {}
-        self._contents = Contents(self._storage)
         self._wake, self._quiet = asyncio.Event(), asyncio.Event()
         self._stopping, self._stopped = asyncio.Event(), False
         self._quiet.set()
@@ -349,6 +349,10 @@ class Queue:
             self._attempts[attempt] = group
             self._quiet.clear()
             attempt.add_done_callback(self._ended)
+
+    def _start_others(self) -> None:
+        self._start_ready()
+        self._wake.set()
 
     def _ended(self, attempt: asyncio.Task[None]) -> None:
         group = self._attempts.pop(attempt)
