@@ -155,7 +155,7 @@ def measure(load: Load, names: list[str], rounds: int, share: float) -> Samples:
     messages = max(load.sessions, int(load.messages * share))
     with tempfile.TemporaryDirectory(prefix="mta-", dir=DISK) as directory:
         Path(directory).chmod(0o755)  # not all of Postfix's processes are root's
-        # For minutes ext4 uses no inode again, and who makes a file nearby pays for the search past all of those:
+        # For minutes ext4 uses no inode again, and who makes a file nearby pays for the search past them all:
         # so each run is put into another group of blocks, and all are removed at the end.
         subprocess.run(["chattr", "+T", directory], check=False)
         for number, name in enumerate(publish.turns(names, rounds)):
