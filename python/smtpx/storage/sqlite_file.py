@@ -6,6 +6,7 @@ import contextlib
 import errno
 import functools
 import itertools
+import json
 import logging
 import os
 import sqlite3
@@ -14,13 +15,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from smtpx.errors import StorageError, StorageFull
 from smtpx.storage.spool import NO_ROOM, check_directory
-from smtpx.storage.sqlite_schema import migrate, probe
+from smtpx.storage.sqlite_schema import add_arriving, migrate, probe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-__all__ = ["Database", "Reader", "Row", "failure"]
+__all__ = ["Database", "Reader", "Row", "failure", "to_json"]
 
 Row: TypeAlias = tuple[Any, ...]
 
@@ -31,7 +32,7 @@ _CHECKED_WHOLE = 32 * 1024 * 1024  # octets: some tenths of a second
 _LONG = 48 * 1024 * 1024 // _PAGE  # pages in the log; twice as many are less than the usual reserve
 _LOG_KEPT = 64 * 1024 * 1024  # octets: writing over a log that is there spares the file system's journal
 _CACHE = 16 * 1024  # KiB
-_VALUES = (64, 32, 16, 8, 4, 2, 1)  # rows in a statement: few statements, which stay prepared
+to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class Database:
@@ -66,6 +67,7 @@ class Database:
                 self._connection.execute(f"PRAGMA cache_size = -{_CACHE}")
                 self._checkpointer = undo.enter_context(contextlib.closing(_connect(path)))
                 migrate(self._connection, path)
+                add_arriving(self._connection)
                 self._check()
                 self.checkpoint()
             except sqlite3.Error as error:
@@ -88,25 +90,23 @@ class Database:
             self._resources.close()
 
     def execute_many(self, statement: str, rows: Sequence[Row]) -> None:
-        """Execute a statement whose "VALUES ?" stands for all of the rows, each of the same length.
+        """Execute a statement whose "VALUES ?" stands for all of the rows: of int, str, bool and None.
 
-        By hundreds in a step, not one by one as executemany(): in every step the thread lets go of the
-        interpreter's lock, and a busy event loop makes it wait for its turn again.
+        In one step, where executemany() takes one a row: in each the thread lets go of the interpreter's
+        lock, and a busy event loop makes it wait for its turn again.
         """
-        for _ in self._by_values(statement, rows):
-            pass
+        self.query_many(statement, rows)
 
     def query_many(self, statement: str, rows: Sequence[Row]) -> list[Row]:
         """Execute a SELECT so; it should give one row, for each is a step too."""
-        return [row for cursor in self._by_values(statement, rows) for row in cursor.fetchall()]
+        if not rows:
+            return []
+        # Not escaped: what is no Unicode fails here, as it does anywhere, and is not kept garbled.
+        return self.execute(_from_json(statement, len(rows[0])), (to_json(rows),)).fetchall()
 
-    def _by_values(self, statement: str, rows: Sequence[Row]) -> Iterator[sqlite3.Cursor]:
-        start = 0
-        while start < len(rows):
-            many = next(size for size in _VALUES if size <= len(rows) - start)
-            values = itertools.chain.from_iterable(rows[start : start + many])
-            yield self.execute(_with_values(statement, len(rows[0]), many), tuple(values))
-            start += many
+    def insert_all(self, table: str, rows: Sequence[Row]) -> None:
+        """Insert rows that have bytes among their values, by one statement: all of them or none."""
+        self.execute(_inserting(table, len(rows[0]), len(rows)), tuple(itertools.chain.from_iterable(rows)))
 
     @property
     def in_transaction(self) -> bool:
@@ -248,9 +248,15 @@ class Reader:
 
 
 @functools.cache
-def _with_values(statement: str, columns: int, rows: int) -> str:
+def _from_json(statement: str, columns: int) -> str:
+    values = ", ".join(f"json_extract(value, '$[{column}]')" for column in range(columns))
+    return statement.replace("VALUES ?", f"SELECT {values} FROM json_each(?) WHERE TRUE")  # noqa: S608 - ours
+
+
+@functools.cache
+def _inserting(table: str, columns: int, rows: int) -> str:
     row = f"({', '.join('?' * columns)})"
-    return statement.replace("VALUES ?", f"VALUES {', '.join([row] * rows)}")
+    return f"INSERT INTO {table} VALUES {', '.join([row] * rows)}"  # noqa: S608 - the table's name is ours
 
 
 def failure(error: sqlite3.Error, path: Path, what: str) -> StorageError:
@@ -310,7 +316,6 @@ def _connect(path: Path) -> sqlite3.Connection:
         timeout=_PATIENCE,
         isolation_level=None,
         check_same_thread=False,
-        cached_statements=256,  # a dozen are of seven lengths each, see `execute_many`
     )
     try:
         for pragma in (

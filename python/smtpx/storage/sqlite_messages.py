@@ -13,9 +13,10 @@ from smtpx.delivery import Delivery, State, destination_of
 from smtpx.errors import MailNotFound, StorageError
 from smtpx.storage.entry import EntryError, decode_envelope, encode_envelope, entry_checksum
 from smtpx.storage.spool import ID
+from smtpx.storage.sqlite_file import to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from smtpx.mail import MailTx
     from smtpx.storage.sqlite_file import Database, Reader, Row
@@ -29,7 +30,6 @@ __all__ = [
     "micros",
     "moment",
     "not_found",
-    "note_destinations",
     "refresh_destinations",
     "save",
     "save_anew",
@@ -125,45 +125,26 @@ class NewMail:
         return len(self.envelope) + len(self.content)
 
 
-_ADD_MESSAGE = "INSERT INTO message (key, id, received, size, recipients, open) VALUES ?"
-_ADD_BODY = "INSERT INTO body (message, checksum, envelope, content) VALUES ?"
-_ADD_RECIPIENT = (
-    "INSERT INTO recipient (message, destination, place, address, state, attempts, next, changed, token,"
-    " owner) VALUES ?"
-)
-
-
 def save(db: Database, mails: Sequence[NewMail], owner: str, token: int = 0) -> None:
     """Add messages that are not there yet; those that have an ``until`` are claimed by the owner.
 
     Raises:
-        sqlite3.IntegrityError: one is; some of the others may have been added.
+        sqlite3.IntegrityError: one is, and none was added.
 
     """
-    (key,) = db.execute("SELECT ifnull(max(key), 0) FROM message").fetchone()
-    messages: list[Row] = []
-    bodies: list[Row] = []
-    recipients: list[Row] = []
-    due: dict[str, int] = {}
+    rows: list[Row] = []
     for mail in mails:
-        key += 1
-        count = len(mail.recipients)
-        messages.append((key, mail.id, mail.received, len(mail.content), count, count))
-        bodies.append((key, entry_checksum(mail.envelope, mail.content), mail.envelope, mail.content))
         if mail.until is None:
             first, mail.token, by = mail.due, token, None
             db.stirred = True
         else:
             first, mail.token, by = mail.until, token + 1, owner
             db.handed = True
-        attempts, saved = mail.attempts, mail.saved
-        for place, (address, name) in enumerate(zip(mail.recipients, mail.destinations, strict=True)):
-            recipients.append((key, name, place, address, "queued", attempts, first, saved, mail.token, by))
-            due[name] = min(due.get(name, first), first)
-    db.execute_many(_ADD_MESSAGE, messages)
-    db.execute_many(_ADD_BODY, bodies)
-    db.execute_many(_ADD_RECIPIENT, recipients)
-    note_destinations(db, due)
+        checksum = entry_checksum(mail.envelope, mail.content)
+        recipients = to_json(list(zip(mail.destinations, mail.recipients, strict=True)))
+        row = (mail.id, mail.received, checksum, mail.envelope, mail.content, recipients)
+        rows.append((*row, mail.attempts, first, mail.saved, mail.token, by))
+    db.insert_all("arriving", rows)
 
 
 def save_anew(db: Database, mail: NewMail, owner: str) -> None:
@@ -186,15 +167,6 @@ def forget(db: Database, keys: Iterable[int]) -> None:
     db.execute_many("DELETE FROM message WHERE key IN (VALUES ?)", rows)
 
 
-def note_destinations(db: Database, due: Mapping[str, int]) -> None:
-    """Note that something of each destination is due then."""
-    db.execute_many(
-        "INSERT INTO destination VALUES ?"
-        " ON CONFLICT (name) DO UPDATE SET due = excluded.due WHERE excluded.due < due",
-        list(due.items()),
-    )
-
-
 _FIRST_DUE = "SELECT next FROM recipient WHERE destination = {} AND state = 'queued' ORDER BY next LIMIT 1"
 
 
@@ -202,8 +174,9 @@ def refresh_destinations(db: Database, names: Iterable[str]) -> None:
     """Note anew when the first recipient of each destination is due."""
     rows = [(name,) for name in set(names)]
     db.execute_many(
-        f"WITH given (name, due) AS (SELECT column1, ({_FIRST_DUE.format('column1')}) FROM (VALUES ?))"
-        " INSERT INTO destination SELECT name, due FROM given WHERE due IS NOT NULL"
+        "WITH given (name) AS (VALUES ?),"
+        f" first (name, due) AS (SELECT name, ({_FIRST_DUE.format('given.name')}) FROM given)"
+        " INSERT INTO destination SELECT name, due FROM first WHERE due IS NOT NULL"
         " ON CONFLICT (name) DO UPDATE SET due = excluded.due WHERE due <> excluded.due",
         rows,
     )

@@ -81,6 +81,7 @@ class Writer:
         self._wake: Wake | None = None
         self._watchers: list[tuple[asyncio.AbstractEventLoop, Callable[[], None]]] = []
         self._named = False  # whether other processes know our name
+        self._told = -_SHORTLY  # when other processes last heard of us
         self._rested = -_PAUSE
         self._will_sync = False
         self.batches: Batches[Database] = Batches(
@@ -170,7 +171,7 @@ class Writer:
             self._close()
             _fail(jobs, error)
         else:
-            if db.stirred or db.handed:
+            if db.stirred or (db.handed and monotonic() - self._told >= _SHORTLY):
                 self._stir(db)
 
     def _work(self, db: Database, jobs: Sequence[Job[Database]]) -> None:
@@ -178,7 +179,7 @@ class Writer:
             some = list(group)
             if are_saves:
                 some = self._with_room(db, some)
-            if are_saves and len(some) > 1 and self._save_all(db, some):
+            if are_saves and (not some or self._save_all(db, some)):
                 continue
             for job in some:
                 self._do_one(db, job)
@@ -213,12 +214,11 @@ class Writer:
         return some
 
     def _save_all(self, db: Database, jobs: Sequence[Job[Database]]) -> bool:
-        """Save them together; False where one of them is no ordinary one, and nothing was done."""
+        """Save them together; False where one of them is no ordinary one, and nothing was saved."""
         mails = [job.work.mail for job in jobs if isinstance(job.work, _Save)]
+        claimed = any(mail.until is not None for mail in mails)
         try:
-            with db.part():
-                claimed = any(mail.until is not None for mail in mails)
-                save(db, mails, self.owner(db) if claimed else "")
+            save(db, mails, self.owner(db) if claimed else "")
         except (sqlite3.Error, ValueError, OverflowError) as error:
             if isinstance(error, sqlite3.Error) and _is_unsound(db, error):
                 raise
@@ -245,6 +245,7 @@ class Writer:
         if db.stirred:
             self._call_watchers()
         db.stirred = db.handed = False
+        self._told = monotonic()
         own = None if self._wake is None else self._wake.name
         try:
             names = _owners(db)
@@ -275,6 +276,9 @@ class Writer:
         if db is None:
             return False
         try:
+            if db.handed:
+                self._stir(db)
+                return True
             if db.log_is_long:
                 db.checkpoint()
                 return True
