@@ -9,6 +9,7 @@ and what they put into a Maildir, and log each message to a file.
 from __future__ import annotations
 
 import contextlib
+import os
 import pwd
 import subprocess
 import tempfile
@@ -149,19 +150,27 @@ def send(port: int, sessions: int, messages: int) -> None:
     subprocess.run([*command, *addresses, f"inet:{peers.HOST}:{port}"], check=True, timeout=600)
 
 
-def measure(load: Load, names: list[str], rounds: int, share: float) -> Samples:
+@contextlib.contextmanager
+def place() -> Iterator[Path]:
+    """Make the folder that has a folder for each run, removed when all of them are done.
+
+    For minutes ext4 uses no inode again, and who makes a file nearby pays for the search past them all: so
+    nothing is removed between runs, each is put into another group of blocks, and to measure again at once is
+    to measure that.
+    """
+    with tempfile.TemporaryDirectory(prefix="mta-", dir=DISK) as directory:
+        Path(directory).chmod(0o755)  # not all of Postfix's processes are root's
+        subprocess.run(["chattr", "+T", directory], check=False)
+        yield Path(directory)
+
+
+def measure(load: Load, names: list[str], rounds: int, share: float, folder: Path) -> Samples:
     """Run one load, one server after the other in every round."""
     samples: Samples = {name: [] for name in names}
     messages = max(load.sessions, int(load.messages * share))
-    with tempfile.TemporaryDirectory(prefix="mta-", dir=DISK) as directory:
-        Path(directory).chmod(0o755)  # not all of Postfix's processes are root's
-        # For minutes ext4 uses no inode again, and who makes a file nearby pays for the search past them all:
-        # so each run is put into another group of blocks, and all are removed at the end.
-        subprocess.run(["chattr", "+T", directory], check=False)
-        for number, name in enumerate(publish.turns(names, rounds)):
-            root = Path(directory, str(number))
-            root.mkdir()
-            samples[name].append(run(name, load, messages, root))
+    for name in publish.turns(names, rounds):
+        os.sync()  # what the one before has left to be written is not this one's work
+        samples[name].append(run(name, load, messages, Path(tempfile.mkdtemp(dir=folder))))
     return samples
 
 
@@ -170,9 +179,10 @@ def main() -> None:
     names = arguments.only or list(NAMES)
     rounds, share = (1, 0.05) if arguments.quick else (arguments.rounds, 1.0)
     results: dict[str, Samples] = {}
-    for load in LOADS:
-        print(f"{load.title} ...", flush=True)
-        results[load.title] = measure(load, names, rounds, share)
+    with place() as folder:
+        for load in LOADS:
+            print(f"{load.title} ...", flush=True)
+            results[load.title] = measure(load, names, rounds, share, folder)
     figures = {
         load: {name: median(each.rate for each in of_name) for name, of_name in samples.items()}
         for load, samples in results.items()

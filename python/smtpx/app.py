@@ -322,7 +322,7 @@ def run(app: App) -> None:
     """Run to the end, on uvloop where it is installed."""
     # The threads that sync need the interpreter's lock for microseconds at a time, and the loop is busy: at
     # the usual 5 ms they wait for it longer than for the disk (a tenth fewer messages reach a Maildir).
-    sys.setswitchinterval(1e-4)
+    sys.setswitchinterval(5e-4)
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     with contextlib.suppress(ImportError):
         import uvloop
