@@ -3,7 +3,8 @@
 ``python -m benches.mta`` (a quarter of an hour, as root; ``--quick`` is a smoke) drives both by Postfix's
 ``smtp-source`` over kept connections, and writes the raw figures (``docs/mta.json``) and tables of medians
 (between the markers in ``docs/benchmarks.md`` and ``README.md``). Both sync to the disk what they answer 250
-and what they put into a Maildir, and log each message to a file.
+and what they put into a Maildir, and log each message to a file. What a sync takes decides how they compare:
+``--writes N`` lets the disk do no more than N writes a second (by blkio of cgroup v1), for tables of its own.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import contextlib
 import os
 import pwd
 import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 OWN, POSTFIX = "smtpx", "Postfix"
 NAMES = (OWN, POSTFIX)
 DOMAIN = "example.org"
+_THROTTLE = Path("/sys/fs/cgroup/blkio/blkio.throttle.write_iops_device")
 DISK = Path("/var/tmp")  # not /tmp: that may be in memory, where a sync is nothing
 _CONFIG = """\
 hostname = "mail.example.com"
@@ -164,6 +167,23 @@ def place() -> Iterator[Path]:
         yield Path(directory)
 
 
+@contextlib.contextmanager
+def slow_disk(writes: int) -> Iterator[None]:
+    """Let the disk do so many writes a second; 0: as many as it can."""
+    if not writes:
+        yield
+        return
+    device = DISK.stat().st_dev
+    name = f"{os.major(device)}:{os.minor(device)}"
+    if not _THROTTLE.exists():
+        sys.exit(f"--writes needs root, a whole disk at {DISK}, and cgroup v1: there is no {_THROTTLE}")
+    _THROTTLE.write_text(f"{name} {writes}")
+    try:
+        yield
+    finally:
+        _THROTTLE.write_text(f"{name} 0")
+
+
 def measure(load: Load, names: list[str], rounds: int, share: float, folder: Path) -> Samples:
     """Run one load, one server after the other in every round."""
     samples: Samples = {name: [] for name in names}
@@ -175,11 +195,14 @@ def measure(load: Load, names: list[str], rounds: int, share: float, folder: Pat
 
 
 def main() -> None:
-    arguments = publish.options("mta", "Messages a second, from 250 to the mailbox.", NAMES).parse_args()
+    options = publish.options("mta", "Messages a second, from 250 to the mailbox.", NAMES)
+    options.add_argument("--writes", type=int, default=0, help="how many the disk does a second, at most")
+    arguments = options.parse_args()
     names = arguments.only or list(NAMES)
     rounds, share = (1, 0.05) if arguments.quick else (arguments.rounds, 1.0)
     results: dict[str, Samples] = {}
-    with place() as folder:
+    with place() as folder, slow_disk(arguments.writes):
+        sync = f"one fsync of 4 KiB took {fsync_ms(DISK):.2f} ms"
         for load in LOADS:
             print(f"{load.title} ...", flush=True)
             results[load.title] = measure(load, names, rounds, share, folder)
@@ -197,17 +220,18 @@ def main() -> None:
     print(summary, verdicts, cost, sep="\n\n")
     if arguments.quick or arguments.only:
         return
+    page = "mta-slow" if arguments.writes else "mta"
     publish.raw(
-        "mta",
+        page,
         loads={
             load: {name: [asdict(each) for each in of_name] for name, of_name in samples.items()}
             for load, samples in results.items()
         },
     )
-    sync = f"one fsync of 4 KiB took {fsync_ms(DISK):.2f} ms"
-    conditions = f"Medians of {rounds} rounds; {sync}; {publish.conditions()}."
-    publish.section("mta", f"{summary}\n\n{conditions}")
-    publish.section("mta-details", f"{verdicts}\n\n{cost}")
+    limit = f"no more than {arguments.writes:,} writes a second; " if arguments.writes else ""
+    conditions = f"Medians of {rounds} rounds; {limit}{sync}; {publish.conditions()}."
+    publish.section(page, f"{summary}\n\n{conditions}")
+    publish.section(f"{page}-details", f"{verdicts}\n\n{cost}")
 
 
 if __name__ == "__main__":

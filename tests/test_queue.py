@@ -48,11 +48,11 @@ async def test_a_message_saved_later_is_delivered_at_once_without_time_passing(s
         assert site.clock.passed == 0
 
 
-async def test_an_idle_queue_asks_its_storage_nothing(site: Site) -> None:
+async def test_an_idle_queue_asks_its_storage_once_a_lease_and_no_more(site: Site) -> None:
     async with site.running():
         site.storage.calls.clear()
-        await site.clock.advance(days=365)
-        assert not site.storage.calls
+        await site.clock.advance(hours=1)
+        assert site.storage.calls == {"claim": 12, "next_due": 12}
 
 
 async def test_a_queue_whose_messages_wait_asks_nothing_until_the_first_is_due(site: Site) -> None:

@@ -175,6 +175,17 @@ async def test_a_lease_that_nobody_renews_ends(site: Site) -> None:
         assert site.transport.tried == ["joe@example.org"]
 
 
+async def test_a_claim_that_its_process_died_with_before_it_said_a_word_ends_too(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with site.running():
+        monkeypatch.setattr(site.disk, "tell", lambda: None)
+        await site.save("joe@example.org")
+        await MemoryStorage(site.disk).claim(site.clock.now(), timedelta(minutes=5), 10)
+        await site.clock.advance(minutes=10)
+        assert site.transport.tried == ["joe@example.org"]
+
+
 async def test_the_result_of_a_lost_lease_is_logged_and_not_written(
     site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -205,6 +205,8 @@ class Queue:
                 await self._clock.wait(self._stopping, backoff(failures))
                 continue
             await self._clock.wait(self._wake, self._pause())
+            if not self._wake.is_set():
+                self._more = True  # who else has claimed something may have died without a word
 
     def _may_claim(self) -> bool:
         if self._due is not None and self._due <= self._clock.now():
@@ -304,15 +306,15 @@ class Queue:
 
     # -- time
 
-    def _pause(self) -> float | None:
-        """Return the seconds until there is something to do; None: until somebody says so."""
-        pauses = []
+    def _pause(self) -> float:
+        """Return the seconds until there is something to do, or may be."""
+        pauses = [LEASE.total_seconds()]
         if self._due is not None and not self._stopping.is_set() and not self._more:
             pauses.append((self._due - self._clock.now()).total_seconds())
         until_renewal = self._renewal - self._clock.monotonic()
         if self._claims or until_renewal > 0:  # soon there are some again
             pauses.append(until_renewal)
-        return max(min(pauses), 0.0) if pauses else None
+        return max(min(pauses), 0.0)
 
     async def _look_at_the_clock(self) -> None:
         leap = self._leaps.leapt()

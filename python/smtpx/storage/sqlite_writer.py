@@ -81,7 +81,7 @@ class Writer:
         self._wake: Wake | None = None
         self._watchers: list[tuple[asyncio.AbstractEventLoop, Callable[[], None]]] = []
         self._named = False  # whether other processes know our name
-        self._told = -_SHORTLY  # when other processes last heard of us
+        self._must_tell = False  # whether other processes are to hear of what was claimed
         self._rested = -_PAUSE
         self._will_sync = False
         self.batches: Batches[Database] = Batches(
@@ -108,18 +108,23 @@ class Writer:
 
     async def shortly(self, work: Callable[[Database], _T]) -> _T:
         """Have it done in some milliseconds; durable a tenth of a second later."""
-        if not self._will_sync:
-            self._will_sync = True
-            asyncio.get_running_loop().call_later(_SHORTLY, self._sync_soon)
+        self._sync_later()
         result: _T = await self.batches.submit_patiently(_Light(work))
         return result
 
+    def _sync_later(self) -> None:
+        if not self._will_sync:
+            self._will_sync = True
+            asyncio.get_running_loop().call_later(_SHORTLY, self._sync_soon)
+
     def _sync_soon(self) -> None:
         self._will_sync = False
-        self.batches.soon(_Light(lambda db: db.sync()))
+        self.batches.soon(_Light(self._sync))
 
     async def save(self, mail: NewMail) -> None:
-        """Have it saved, durable when this returns."""
+        """Have it saved, durable when this returns; other processes hear of what is claimed shortly after."""
+        if mail.until is not None:
+            self._sync_later()
         await self.batches.submit(_Save(mail, self.owner), mail.octets)
 
     def soon(self, work: Callable[[Database], object]) -> None:
@@ -152,6 +157,10 @@ class Writer:
 
     # In the thread
 
+    def _sync(self, db: Database) -> None:
+        db.sync()
+        self._must_tell = True
+
     def _do(self, jobs: Sequence[Job[Database]]) -> None:
         try:
             db = self._opened()
@@ -171,7 +180,7 @@ class Writer:
             self._close()
             _fail(jobs, error)
         else:
-            if db.stirred or (db.handed and monotonic() - self._told >= _SHORTLY):
+            if db.stirred or (db.handed and self._must_tell):
                 self._stir(db)
 
     def _work(self, db: Database, jobs: Sequence[Job[Database]]) -> None:
@@ -245,7 +254,7 @@ class Writer:
         if db.stirred:
             self._call_watchers()
         db.stirred = db.handed = False
-        self._told = monotonic()
+        self._must_tell = False
         own = None if self._wake is None else self._wake.name
         try:
             names = _owners(db)
@@ -276,9 +285,6 @@ class Writer:
         if db is None:
             return False
         try:
-            if db.handed:
-                self._stir(db)
-                return True
             if db.log_is_long:
                 db.checkpoint()
                 return True
