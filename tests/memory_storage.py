@@ -300,7 +300,7 @@ class MemoryStorage:
             if record.state in of
             and not record.state.final
             and (ids is None or record.mail_id in ids)
-            and (recipient is None or record.recipient == recipient)
+            and (recipient is None or record.recipient.lower() == recipient.lower())
         ]
         if state is State.REMOVED:
             return self._end(waiting, state)

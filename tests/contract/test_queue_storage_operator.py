@@ -128,7 +128,7 @@ async def test_an_order_is_for_the_messages_and_the_recipient_that_it_names(stor
     assert await storage.change(State.HELD, [mail.id, "none"]) == 1
     assert await states(storage, mail) == {"joe@example.org": State.HELD, "ann@example.net": State.REMOVED}
     assert set((await states(storage, other)).values()) == {State.QUEUED}
-    assert await storage.change(State.HELD, None, "ann@example.net") == 1
+    assert await storage.change(State.HELD, None, "Ann@EXAMPLE.net") == 1
     assert (await states(storage, other))["joe@example.org"] is State.QUEUED
 
 

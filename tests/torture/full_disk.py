@@ -31,9 +31,9 @@ _LARGEST = 500_000  # octets of a message: the disk is to be full soon
 _ROOM = _MORE * _LARGEST * 5
 """What those may take: in the queue, in its log, and in the mailboxes of three recipients. Where less comes
 free, what waits to be delivered may take all of it, and nothing more is accepted."""
-_SLACK = MIB + 3 * SESSIONS * _LARGEST
-"""The reserve is the queue's. What came before may still be on its way into mailboxes on the same disk: a
-message of each session for each recipient; and files need a little more than their octets."""
+_SLACK = MIB + 2 * 3 * SESSIONS * _LARGEST
+"""The reserve is the queue's. What came before may still be on its way into mailboxes on the same disk: two
+messages of each session for each recipient; and files need a little more than their octets."""
 
 
 class Filled:

@@ -235,6 +235,7 @@ class QueueStorage(Storage, Protocol):
     ) -> int:
         """Do as an operator says with what of these messages (None: of all) is in one of the states ``of``.
 
+        A ``recipient`` is named in any case: what a person types is not what some client wrote.
         QUEUED is due at once, whatever it was waiting for, but an attempt that is under way is left to
         itself; HELD waits for the operator; REMOVED is final.
 

@@ -33,7 +33,7 @@ _POSTPONE = (
     "WITH given (next, message, destination, place) AS (VALUES ?)"
     f" UPDATE recipient SET next = given.next {_IS_GIVEN}"
 )
-_OF = " AND (:address IS NULL OR address = :address)"
+_OF = " AND (:address IS NULL OR address = :address COLLATE NOCASE)"
 # An attempt that is under way is left to itself: a second one beside it would be a second copy.
 _WAITS = "(owner IS NULL OR next <= :now)"
 
