@@ -7,6 +7,7 @@ import gc
 import os
 import socket
 import threading
+import time
 import tracemalloc
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,20 @@ from smtpx.errors import ClientError, MessageRefused
 from tests.clients import CONTENT, LARGE, mail, url
 from tests.peer import PATIENCE
 from tests.recorder import JOE
-from tests.scripted import Step, close, expect, half_close, hang, reset, say, signal, take, then, wait
+from tests.scripted import (
+    Step,
+    close,
+    expect,
+    half_close,
+    hang,
+    reset,
+    say,
+    signal,
+    start_tls,
+    take,
+    then,
+    wait,
+)
 from tests.sessions import ehlo, polite
 
 if TYPE_CHECKING:
@@ -26,7 +40,7 @@ if TYPE_CHECKING:
 
     from tests.clients import Clients
     from tests.conftest import Scripted
-    from tests.live import LiveServers
+    from tests.live import Certificate, LiveServers
     from tests.scripted import Connection
 
 SOON = 0.2
@@ -59,6 +73,19 @@ def test_a_total_ends_every_wait(client: Clients, scripted: Scripted, step: str)
     server = scripted(polite(**{step: hang()}))
     with pytest.raises(ReplyTimeout), client(server.url(), timeout=Timeouts(total=SOON)) as session:
         session.mail_tx(mail())
+
+
+def test_a_total_is_for_the_handshake_and_the_banner_together(
+    client: Clients, scripted: Scripted, certificate: Certificate
+) -> None:
+    go = threading.Event()
+    server = scripted([wait(go), start_tls(certificate.server), hang()])
+    threading.Timer(1.0, go.set).start()
+    began = time.monotonic()
+    timeout = Timeouts(total=1.5)
+    with pytest.raises(ReplyTimeout), client(server.url("smtps"), tls=certificate.client, timeout=timeout):
+        pass
+    assert time.monotonic() - began < 2.3  # and not 2.5, where each had a total of its own
 
 
 @pytest.mark.parametrize("timeout", [Timeouts(data_block=SOON), Timeouts(total=SOON)], ids=["block", "total"])

@@ -55,8 +55,10 @@ def test_a_number_that_is_no_time_is_refused(value: float) -> None:
 
 
 def test_a_total_bounds_the_connection_too() -> None:
-    assert Timeouts(total=5).patience == 5
-    assert Timeouts(connect=3, total=5).patience == 3
+    assert Timeouts(total=5).patience(0) == 5
+    assert Timeouts(connect=3, total=5).patience(0) == 3
+    assert Timeouts(connect=3, total=5).patience(4) == 1
+    assert 0 < Timeouts(total=5).patience(6) < 0.1
 
 
 # Who logs in

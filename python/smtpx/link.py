@@ -93,25 +93,20 @@ class Link(asyncio.Protocol):
         With an address (IPv4 or IPv6) that one is connected to, and no name looked up: the target's host is
         what the certificate must be for.
         """
-        link = await cls._to(options, address)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        link = await cls._to(options, address, began)
         try:
-            link.welcome = await link.run(link.dialogue.open())
+            link.welcome = await link.run(link.dialogue.open(), elapsed=loop.time() - began)
         except BaseException:
             link.abort()
             raise
         return link
 
     @classmethod
-    async def _to(cls, options: Options, address: str) -> Link:
+    async def _to(cls, options: Options, address: str, began: float) -> Link:
         loop = asyncio.get_running_loop()
-        target, patience = options.target, options.timeouts.patience
-        security: dict[str, Any] = {}
-        if target.tls is TLSMode.IMPLICIT:
-            security = {
-                "ssl": options.context,
-                "server_hostname": target.host,
-                "ssl_handshake_timeout": patience,
-            }
+        target, patience = options.target, options.timeouts.patience(0.0)
         try:
             async with asyncio.timeout(patience):
                 if target.path:
@@ -122,6 +117,13 @@ class Link(asyncio.Protocol):
             raise ConnectionLost(f"{target}: no connection within {patience:g} s") from error
         except OSError as error:
             raise ConnectionLost(f"{target}: {error.strerror or error}") from error
+        security: dict[str, Any] = {}
+        if target.tls is TLSMode.IMPLICIT:
+            security = {
+                "ssl": options.context,
+                "server_hostname": target.host,
+                "ssl_handshake_timeout": options.timeouts.patience(loop.time() - began),
+            }
         try:
             _, link = await loop.create_connection(lambda: cls(options, loop), sock=sock, **security)
         except OSError as error:
@@ -195,14 +197,14 @@ class Link(asyncio.Protocol):
         """Whether a verb may begin."""
         return self._engine.idle and self._lost is None
 
-    async def run(self, verb: Verb[_T]) -> _T:
-        """Have the verb said; what it asks for is done here.
+    async def run(self, verb: Verb[_T], *, elapsed: float = 0.0) -> _T:
+        """Have the verb said, which began so many seconds ago; what it asks for is done here.
 
         One at a time. Cancelled, or failing inside the protocol, the connection is closed: what the server
         would say next belongs to no verb.
         """
-        total = self._options.timeouts.total
-        self._total_at = None if total is None else self._loop.time() + total
+        timeouts = self._options.timeouts
+        self._total_at = None if timeouts.total is None else self._loop.time() + timeouts.left(elapsed)
         self._verb = verb
         try:
             request = next(verb)
@@ -289,7 +291,7 @@ class Link(asyncio.Protocol):
         if self._lost is not None:
             raise self._lost
         options = self._options
-        patience = options.timeouts.patience
+        patience = options.timeouts.connect
         if self._total_at is not None:
             patience = max(min(patience, self._total_at - self._loop.time()), 1e-3)
         try:

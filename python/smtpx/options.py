@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import socket
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, fields, replace
@@ -50,8 +51,9 @@ class Timeouts:
     data_end: float = 600.0
     """For the reply to the end of the content: to give up sooner is to send twice (RFC 1047)."""
     total: float | None = None
-    """For a whole verb, a message with its content too, and for connecting before the first; None: as long as
-    the others let it. `SyncClient` cannot end a token function or the read of a pipe; it looks after them."""
+    """For a whole verb, a message with its content too, and for all of connecting, as far as the login; None:
+    as long as the others let it. `SyncClient` cannot end a token function or the read of a pipe; it looks
+    after them."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -83,10 +85,13 @@ class Timeouts:
             3600.0,
         )
 
-    @property
-    def patience(self) -> float:
-        """The time for a connection, or a handshake."""
-        return min(self.connect, self.total or self.connect)
+    def patience(self, elapsed: float) -> float:
+        """Return the time for a connection, or a handshake, so many seconds after the verb has begun."""
+        return min(self.connect, self.left(elapsed))
+
+    def left(self, elapsed: float) -> float:
+        """Return what is left of the total then: never nothing, so that what waits for it runs out of it."""
+        return math.inf if self.total is None else max(self.total - elapsed, 1e-3)
 
 
 class Settings(TypedDict, total=False):

@@ -86,12 +86,14 @@ class SyncLink:
     @classmethod
     def open(cls, options: Options) -> SyncLink:
         """Connect, say hello, go over to TLS and log in as the options say; raises as `Client.connect`."""
+        timeouts, began = options.timeouts, time.monotonic()
         sock = _connected(options)
         if options.target.tls is TLSMode.IMPLICIT:
-            sock = _secured(options, sock, options.timeouts.patience)
+            sock = _secured(options, sock, timeouts.patience(time.monotonic() - began))
         link = cls(options, sock)
         try:
-            link.welcome = link.run(link.dialogue.open())
+            total = None if timeouts.total is None else timeouts.left(time.monotonic() - began)
+            link.welcome = link.run(link.dialogue.open(), total)
         except BaseException:
             link.close()
             raise
@@ -354,7 +356,7 @@ class SyncLink:
     # -- TLS
 
     def _shake_hands(self) -> None:
-        patience = min(self._options.timeouts.patience, max(self._due - time.monotonic(), 1e-3))
+        patience = min(self._options.timeouts.connect, max(self._due - time.monotonic(), 1e-3))
         self._take_over(_secured(self._options, self._socket, patience))
         self._be_patient()
         self._note_certificate()
@@ -393,7 +395,7 @@ class SyncLink:
 
 def _connected(options: Options) -> socket.socket:
     """Connect to the first of the host's addresses that answers; they have one time together."""
-    target, patience = options.target, options.timeouts.patience
+    target, patience = options.target, options.timeouts.patience(0.0)
     due = time.monotonic() + patience
     failure: OSError | None = None
     try:
