@@ -98,18 +98,21 @@ class Batches(Generic[_T]):
         job: Job[_T] = Job(work, octets)
         with self._guard:
             self._check_open()
+            # A timer for each loop: one that ends before its own goes off must not leave the others waiting.
+            is_timed = any(other.loop is job.loop for other in self._patient)
             self._patient.append(job)
-            first = len(self._patient) == 1
-        if first:
+        if not is_timed:
             job.loop.call_later(_PATIENCE, self._put_patient)
         return await job.future  # type: ignore[no-any-return]
 
     def soon(self, work: Callable[[_T], object]) -> None:
-        """Have it done, of this event loop's own accord: nobody waits for it. Nothing where it is closed."""
+        """Have it done behind all that was submitted: nobody waits for it. Nothing where it is closed."""
         job: Job[_T] = Job(work, 0)
         job.future.add_done_callback(_look)
-        with contextlib.suppress(StorageError):
-            self._put(job)
+        with contextlib.suppress(StorageError), self._guard:
+            self._check_open()
+            self._hand_on_patient()
+            self._hand_on([job])
 
     def _put_patient(self) -> None:
         with self._guard:

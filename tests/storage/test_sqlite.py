@@ -142,6 +142,30 @@ async def test_what_became_of_a_claim_is_synced_soon_after(
     await synced.wait()
 
 
+async def test_what_is_settled_just_before_a_sync_is_synced_with_it(
+    queue: SQLiteStorage, commits: Commits, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unsynced: list[bool] = []
+    synced = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def sync(db: Database) -> None:
+        (waiting,) = db.execute("SELECT count(*) FROM recipient WHERE state = 'queued'").fetchone()
+        unsynced.append(waiting > 0)
+        loop.call_soon_threadsafe(synced.set)
+
+    monkeypatch.setattr(Database, "sync", sync)
+    await saved(queue, "joe@example.org", "ann@example.org")
+    first, second = await queue.claim(clock.now, LEASE, 10)
+    await queue.settle([done(first)])
+    # The timer of the results is longer than what is left of that of the sync.
+    monkeypatch.setattr("smtpx.batches._PATIENCE", 5.0)
+    settling = asyncio.create_task(queue.settle([done(second)]))
+    await synced.wait()
+    await settling
+    assert unsynced == [False]
+
+
 async def test_h91_after_that_sync_has_failed_the_file_is_opened_anew(
     queue: SQLiteStorage, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 from smtpx import MailTx, SQLiteStorage
 from smtpx.errors import StorageError
+from smtpx.storage.sqlite_file import Database
 
-from tests.queue_storages import LEASE, Clock, saved
+from tests.queue_storages import LEASE, Clock, done, saved
 from tests.storage.disk import POSIX, message
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from smtpx import Delivery
 
 pytestmark = POSIX
 
@@ -38,6 +40,36 @@ def test_several_event_loops_may_use_one_queue(tmp_path: Path) -> None:
     asyncio.run(queue.mail_save(message(name="2")))
     assert [mail.id for mail in asyncio.run(queue.mail_load_all())] == ["1", "2"]
     asyncio.run(queue.close())
+
+
+def test_an_event_loop_that_ends_while_a_result_waits_holds_up_no_other(tmp_path: Path, clock: Clock) -> None:
+    queue = SQLiteStorage(tmp_path / "queue.db", reserve=0, clock=clock)
+
+    async def begin() -> list[Delivery]:
+        await saved(queue, "joe@example.org", "ann@example.org")
+        claimed = await queue.claim(clock.now, LEASE, 10)
+        forgotten = asyncio.create_task(queue.settle([done(claimed[0])]))
+        await asyncio.sleep(0)
+        assert not forgotten.done()
+        return claimed
+
+    async def go_on(claimed: list[Delivery]) -> bool:
+        synced, real = asyncio.Event(), Database.sync
+        loop = asyncio.get_running_loop()
+
+        def sync(db: Database) -> None:
+            real(db)
+            loop.call_soon_threadsafe(synced.set)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Database, "sync", sync)
+            async with asyncio.timeout(10):
+                assert await queue.settle([done(claimed[1])]) == []
+                await synced.wait()
+        await queue.close()
+        return True
+
+    assert asyncio.run(go_on(asyncio.run(begin())))
 
 
 async def test_who_watched_before_it_was_closed_is_woken_after_it_is_open_again(

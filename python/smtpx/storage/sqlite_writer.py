@@ -83,7 +83,7 @@ class Writer:
         self._named = False  # whether other processes know our name
         self._must_tell = False  # whether other processes are to hear of what was claimed
         self._rested = -_PAUSE
-        self._will_sync = False
+        self._syncing: asyncio.AbstractEventLoop | None = None  # the loop that will see to it
         self.batches: Batches[Database] = Batches(
             f"the storage {path}", self._do, self._end, rest=self._rest, limit=_BATCH
         )
@@ -113,12 +113,12 @@ class Writer:
         return result
 
     def _sync_later(self) -> None:
-        if not self._will_sync:
-            self._will_sync = True
-            asyncio.get_running_loop().call_later(_SHORTLY, self._sync_soon)
+        if self._syncing is None or self._syncing.is_closed():
+            self._syncing = asyncio.get_running_loop()
+            self._syncing.call_later(_SHORTLY, self._sync_soon)
 
     def _sync_soon(self) -> None:
-        self._will_sync = False
+        self._syncing = None
         self.batches.soon(_Light(self._sync))
 
     async def save(self, mail: NewMail) -> None:
