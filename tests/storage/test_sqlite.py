@@ -255,6 +255,26 @@ async def test_what_is_claimed_for_a_taker_that_cannot_have_it_comes_free(
     assert len(await queue.claim(clock.now, LEASE, 10)) == 1
 
 
+async def test_what_is_cancelled_before_its_claim_is_made_comes_free(
+    queue: SQLiteStorage, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue.hand_over(Hands(clock.now + LEASE))
+    reached, cancelled, real = threading.Event(), threading.Event(), Database.begin
+
+    def begin(db: Database, *, durable: bool) -> None:  # waits for another process, say
+        reached.set()
+        assert cancelled.wait(30)
+        real(db, durable=durable)
+
+    monkeypatch.setattr(Database, "begin", begin)
+    saving = asyncio.create_task(queue.mail_save(message()))
+    assert await asyncio.to_thread(reached.wait, 30)
+    saving.cancel()
+    await asyncio.wait([saving])
+    cancelled.set()
+    assert len(await queue.claim(clock.now, LEASE, 10)) == 1
+
+
 async def test_what_a_process_that_died_was_handed_comes_free(tmp_path: Path, clock: Clock) -> None:
     first = SQLiteStorage(tmp_path / "queue.db", reserve=0, clock=clock)
     async with SQLiteStorage(tmp_path / "queue.db", reserve=0, clock=clock) as second:

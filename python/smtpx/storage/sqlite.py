@@ -166,8 +166,12 @@ class SQLiteStorage(Closing):
     def _give_back(self, new: NewMail) -> None:
         """Let others claim what nobody took."""
         now = self._micros()
-        back = [replace(each, next_attempt=moment(now)) for each in new.deliveries()]
-        self._writer.soon(lambda db: sqlite_claims.settle(db, back, now))
+
+        def give_back(db: Database) -> None:  # in the thread: before, the claim may not have its token yet
+            back = [replace(each, next_attempt=moment(now)) for each in new.deliveries()]
+            sqlite_claims.settle(db, back, now)
+
+        self._writer.soon(give_back)
 
     async def mail_load(self, id: str) -> MailTx:
         """See `Storage.mail_load`."""
