@@ -121,6 +121,12 @@ async def test_what_is_removed_stays_so(storage: QueueStorage, clock: Clock) -> 
     assert await storage.mail_load_all() == []
 
 
+async def test_a_message_that_an_order_names_twice_is_changed_once(storage: QueueStorage) -> None:
+    mail = await saved(storage)
+    assert await storage.change(State.REMOVED, [mail.id, mail.id]) == 1
+    assert (await storage.audit()).faults == []
+
+
 async def test_an_order_is_for_the_messages_and_the_recipient_that_it_names(storage: QueueStorage) -> None:
     mail = await saved(storage, "joe@example.org", "ann@example.net")
     other = await saved(storage, "joe@example.org", "ann@example.net")

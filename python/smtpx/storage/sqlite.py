@@ -276,7 +276,7 @@ class SQLiteStorage(Closing):
             raise ValueError(f"{state} cannot be ordered: QUEUED, HELD or REMOVED can")
         now = self._micros()
         if ids is not None:
-            names, count = list(ids), 0
+            names, count = list(dict.fromkeys(ids)), 0  # one that is named twice is counted once
             for start in range(0, len(names), _IDS):
                 some = names[start : start + _IDS]
                 count += await self._writer.do(
