@@ -114,3 +114,21 @@ def modes_in(folder: Path) -> dict[str, int]:
 async def test_a_message_without_a_recipient_is_refused(queue: SQLiteStorage) -> None:
     with pytest.raises(StorageError, match="no recipient"):
         await queue.mail_save(MailTx("a@b.org", []))
+
+
+async def test_a_recipient_with_a_nul_is_refused_and_not_cut_short_there(queue: SQLiteStorage) -> None:
+    with pytest.raises(StorageError, match="NUL"):
+        await saved(queue, "joe@example.com\0@example.org")
+    assert await queue.deliveries() == []
+
+
+async def test_addresses_and_replies_are_kept_whatever_their_characters(
+    queue: SQLiteStorage, clock: Clock
+) -> None:
+    odd = "\x01\x1f\x7f\x85\u2028\ufffe\U0001f600\\u0000'\"[$]"
+    mail = await saved(queue, f"{odd}@{odd}", odd, "")
+    claimed = await queue.claim(clock.now, LEASE, 10)
+    assert {each.index: each.recipient for each in claimed} == dict(enumerate(mail.recipients))
+    assert await queue.settle([done(each, reply=odd * 60) for each in claimed]) == []
+    assert {each.reply for each in await queue.deliveries()} == {odd * 60}
+    assert (await queue.audit()).faults == []

@@ -87,6 +87,9 @@ class NewMail:
             )
         self.content = mail.data
         self.recipients = tuple(mail.recipients)
+        if any("\0" in recipient for recipient in self.recipients):
+            # SQLite ends a string of JSON there: what is left of it could be somebody else's address.
+            raise StorageError(errno.EINVAL, f"message {mail.id} has a recipient with a NUL: no address has")
         self.destinations = [destination_of(recipient) for recipient in self.recipients]
         self.received = now if mail.received is None else micros(mail.received)
         # What says that it came tomorrow is due today all the same.
