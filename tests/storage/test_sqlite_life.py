@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ctypes
 import stat
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,7 @@ import pytest
 from smtpx import MailTx, SQLiteStorage
 from smtpx.errors import StorageError
 from smtpx.storage.sqlite_file import Database
+from smtpx.storage.sqlite_messages import NewMail, save
 
 from tests.queue_storages import LEASE, Clock, done, saved
 from tests.storage.disk import POSIX, message
@@ -132,3 +135,35 @@ async def test_addresses_and_replies_are_kept_whatever_their_characters(
     assert await queue.settle([done(each, reply=odd * 60) for each in claimed]) == []
     assert {each.reply for each in await queue.deliveries()} == {odd * 60}
     assert (await queue.audit()).faults == []
+
+
+class Counters(ctypes.Structure):
+    """What mallinfo2(3) gives."""
+
+    _fields_ = (
+        ("before", ctypes.c_size_t * 4),
+        ("hblkhd", ctypes.c_size_t),
+        ("between", ctypes.c_size_t * 2),
+        ("uordblks", ctypes.c_size_t),
+        ("behind", ctypes.c_size_t * 2),
+    )
+
+
+def test_what_was_saved_does_not_stay_in_memory(tmp_path: Path) -> None:
+    count = getattr(ctypes.CDLL(None), "mallinfo2", None)
+    if count is None:
+        pytest.skip("needs the counters of glibc's malloc")
+    count.restype = Counters
+
+    def used() -> int:
+        counters = count()
+        return int(counters.hblkhd + counters.uordblks)
+
+    with contextlib.closing(Database(tmp_path / "queue.db")) as db:
+        before = used()
+        for many in range(1, 9):
+            db.begin(durable=False)
+            save(db, [NewMail(message(bytes(1_500_000), f"{many}-{each}"), 0) for each in range(many)], "")
+            db.commit()
+            db.checkpoint()
+        assert used() - before < 24_000_000  # of 54 MB; the cache of pages has 16

@@ -32,6 +32,7 @@ _CHECKED_WHOLE = 32 * 1024 * 1024  # octets: some tenths of a second
 _LONG = 48 * 1024 * 1024 // _PAGE  # pages in the log; twice as many are less than the usual reserve
 _LOG_KEPT = 64 * 1024 * 1024  # octets: writing over a log that is there spares the file system's journal
 _CACHE = 16 * 1024  # KiB
+_BOUND = 64 * 1024  # octets of values that a statement may keep; there are some hundred
 to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -104,9 +105,16 @@ class Database:
         # Not escaped: what is no Unicode fails here, as it does anywhere, and is not kept garbled.
         return self.execute(_from_json(statement, len(rows[0])), (to_json(rows),)).fetchall()
 
-    def insert_all(self, table: str, rows: Sequence[Row]) -> None:
-        """Insert rows that have bytes among their values, by one statement: all of them or none."""
-        self.execute(_inserting(table, len(rows[0]), len(rows)), tuple(itertools.chain.from_iterable(rows)))
+    def insert_all(self, view: str, rows: Sequence[Row], octets: int) -> None:
+        """Insert rows that have bytes among their values, by one statement: all of them or none.
+
+        The view must ignore a row of NULLs. ``octets`` is about how many the values are.
+        """
+        statement = _inserting(view, len(rows[0]), len(rows))
+        self.execute(statement, tuple(itertools.chain.from_iterable(rows)))
+        if octets > _BOUND:
+            # sqlite3 keeps the statement, one for each number of rows, and that a copy of its values.
+            self.execute(statement, (None,) * (len(rows[0]) * len(rows)))
 
     @property
     def in_transaction(self) -> bool:
@@ -254,9 +262,9 @@ def _from_json(statement: str, columns: int) -> str:
 
 
 @functools.cache
-def _inserting(table: str, columns: int, rows: int) -> str:
+def _inserting(view: str, columns: int, rows: int) -> str:
     row = f"({', '.join('?' * columns)})"
-    return f"INSERT INTO {table} VALUES {', '.join([row] * rows)}"  # noqa: S608 - the table's name is ours
+    return f"INSERT INTO {view} VALUES {', '.join([row] * rows)}"  # noqa: S608 - the view's name is ours
 
 
 def failure(error: sqlite3.Error, path: Path, what: str) -> StorageError:

@@ -147,7 +147,7 @@ def save(db: Database, mails: Sequence[NewMail], owner: str, token: int = 0) -> 
         recipients = to_json(list(zip(mail.destinations, mail.recipients, strict=True)))
         row = (mail.id, mail.received, checksum, mail.envelope, mail.content, recipients)
         rows.append((*row, mail.attempts, first, mail.saved, mail.token, by))
-    db.insert_all("arriving", rows)
+    db.insert_all("arriving", rows, sum(mail.octets for mail in mails))
 
 
 def save_anew(db: Database, mail: NewMail, owner: str) -> None:

@@ -70,7 +70,7 @@ _ARRIVING = """
 CREATE TEMP VIEW arriving AS SELECT NULL AS id, NULL AS received, NULL AS checksum, NULL AS envelope,
     NULL AS content, NULL AS recipients, NULL AS attempts, NULL AS next, NULL AS changed, NULL AS token,
     NULL AS owner;
-CREATE TEMP TRIGGER arrives INSTEAD OF INSERT ON arriving BEGIN
+CREATE TEMP TRIGGER arrives INSTEAD OF INSERT ON arriving WHEN new.id IS NOT NULL BEGIN
     INSERT INTO message (id, received, size, recipients, open)
         SELECT new.id, new.received, length(new.content), count, count
         FROM (SELECT json_array_length(new.recipients) AS count);
@@ -125,7 +125,8 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
 def add_arriving(connection: sqlite3.Connection) -> None:
     """Give the connection the view ``arriving``: what is inserted into it is a message in all of the tables.
 
-    Its column ``recipients`` is a JSON array of [destination, address]; all are due at ``next``.
+    Its column ``recipients`` is a JSON array of [destination, address]; all are due at ``next``. A row
+    without an id is nothing.
     """
     view, trigger = _ARRIVING.split(";", 1)
     connection.execute(view)
