@@ -98,6 +98,20 @@ async def test_a_clock_that_fails_fails_what_asks_it_and_nothing_else(
     assert [each.id for each in await queue.mail_load_all()] == [mail.id]
 
 
+async def test_a_clock_that_fails_while_nobody_waits_ends_no_thread(
+    queue: SQLiteStorage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("smtpx.storage.sqlite_writer._PAUSE", 0.0)
+        patch.setattr(queue._writer, "_clock", lambda: 1 / 0)
+        await queue.open()
+        await queue.close()
+    assert "what is old is not removed: ZeroDivisionError" in caplog.text
+    await queue.open()
+    async with asyncio.timeout(10):
+        await saved(queue)
+
+
 async def test_files_are_for_their_owner_only_and_none_is_left_but_the_queue(
     tmp_path: Path, clock: Clock
 ) -> None:

@@ -261,9 +261,8 @@ class Writer:
             self._named = own in names
             gone = [name for name in names if name != own and not Wake.call(self._path, name)]
             self._bury(db, gone)
-        except sqlite3.Error as error:  # what was committed is committed
-            _log.error("%s", failure(error, self._path, "the leases of a process that is gone are not free"))
-            self._close()
+        except Exception as error:  # what was committed is committed
+            self._fail_aside(error, "the leases of a process that is gone are not free")
 
     def _bury(self, db: Database, names: Sequence[str]) -> None:
         """Free what is claimed by those that are gone."""
@@ -292,11 +291,17 @@ class Writer:
                 return False
             if purge(db, self._micros() - self.keep // _MICROSECOND) or shrink(db):
                 return True
-        except sqlite3.Error as error:
-            _log.error("%s", failure(error, self._path, "what is old is not removed"))
-            self._close()
+        except Exception as error:
+            self._fail_aside(error, "what is old is not removed")
         self._rested = monotonic()
         return False
+
+    def _fail_aside(self, error: Exception, what: str) -> None:
+        """Go on after a failure that nobody waits for: a clock's too, for the thread must live."""
+        if isinstance(error, sqlite3.Error):
+            error = failure(error, self._path, what)
+        _log.error("%s", error if isinstance(error, StorageError) else f"{what}: {error!r}")
+        self._close()
 
     def _end(self) -> None:
         if self._db is not None and self._wake is not None:
