@@ -92,6 +92,28 @@ async def test_what_is_claimed_anew_before_we_knew_that_it_is_settled_is_tried(b
     assert [(one.token, one.attempts) for one in again] == [(2, 1)]
 
 
+@pytest.mark.parametrize("when", ["before its result", "while that is written"])
+async def test_what_is_saved_again_during_its_attempt_is_tried_and_not_settled_by_that(
+    bench: Bench, when: str
+) -> None:
+    (first,) = await bench.claim()
+    delivered = replace(first, state=State.DELIVERED)
+    if when != "before its result":
+        bench.claims.settle(delivered)
+        await settled()
+    await bench.storage.mail_save(MailTx("", ["joe@example.org"], b"y", id=first.mail_id))
+    assert await bench.claim() == []
+    if when == "before its result":
+        bench.claims.settle(delivered)
+    bench.storage.before.set()
+    bench.storage.after.set()
+    await settled()
+    assert bench.record.state is State.QUEUED
+    ((_, again),) = bench.seen
+    assert [one.token for one in again] == [bench.record.token]
+    assert len(bench.claims) == bench.claims.under_way == 0
+
+
 async def test_the_earliest_moment_of_what_was_written_is_told(bench: Bench) -> None:
     (first,) = await bench.claim()
     bench.storage.before.set()

@@ -56,6 +56,7 @@ class Claims:
         self._settled = settled
         self._held: dict[_Key, Delivery] = {}
         self._results: dict[_Key, Delivery] = {}
+        self._anew: set[_Key] = set()  # whose claim is none that the attempt under way can settle
         self._writing = 0
         self._wake = asyncio.Event()
         self._closing = asyncio.Event()
@@ -77,13 +78,17 @@ class Claims:
         """Take in what was claimed, and return what is new to us.
 
         After a leap of the clock our own leases look as if they had ended, and we are given again what we
-        have: its attempt goes on under the new lease (HOSTILE 98).
+        have: its attempt goes on under the new lease (HOSTILE 98). What was saved again meanwhile, or claimed
+        by another process, is tried when that attempt is over, whose result is not written.
         """
         new = []
         for delivery in claimed:
             key = delivery.mail_id, delivery.index
-            if key not in self._held:
+            held = self._held.get(key)
+            if held is None:
                 new.append(delivery)
+            elif delivery.token > held.token + 1:
+                self._anew.add(key)
             self._held[key] = delivery
         return new
 
@@ -136,10 +141,10 @@ class Claims:
                 self._written(batch, lost)
 
     def _current(self) -> list[Delivery]:
-        """Return the results, each with the token of the claim that we have now."""
+        """Return the results, each with the token of the claim that we have now, if it is of that one."""
         batch = []
         for key, result in self._results.items():
-            token = self._held[key].token
+            token = result.token if key in self._anew else self._held[key].token
             batch.append(result if result.token == token else replace(result, token=token))
         return batch
 
@@ -156,9 +161,12 @@ class Claims:
                     _log_lost(result)
                 elif result.state is State.QUEUED and (due is None or result.next_attempt < due):
                     due = result.next_attempt
-            elif key in unwritten:
+            elif key in unwritten and key not in self._anew:
                 self.settle(result)  # we were given it again while we wrote
             else:
+                if key in unwritten:
+                    _log_lost(result)
+                self._anew.discard(key)
                 del self._held[key]
                 again.append(held)
         self._settled(due, again)
