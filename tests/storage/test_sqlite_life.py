@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import ctypes
 import stat
+import threading
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 from smtpx import MailTx, SQLiteStorage
-from smtpx.errors import StorageError
+from smtpx.errors import StorageError, StorageFull
 from smtpx.storage.sqlite_file import Database
 from smtpx.storage.sqlite_messages import NewMail, save
 
@@ -101,15 +103,40 @@ async def test_a_clock_that_fails_fails_what_asks_it_and_nothing_else(
 async def test_a_clock_that_fails_while_nobody_waits_ends_no_thread(
     queue: SQLiteStorage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    asked = threading.Event()
+
+    def broken() -> float:
+        asked.set()
+        return 1 / 0
+
     with monkeypatch.context() as patch:
         patch.setattr("smtpx.storage.sqlite_writer._PAUSE", 0.0)
-        patch.setattr(queue._writer, "_clock", lambda: 1 / 0)
+        patch.setattr(queue._writer, "_clock", broken)
         await queue.open()
+        assert await asyncio.to_thread(asked.wait, 10)
         await queue.close()
     assert "what is old is not removed: ZeroDivisionError" in caplog.text
     await queue.open()
     async with asyncio.timeout(10):
         await saved(queue)
+
+
+async def test_h92_room_within_the_file_is_seen_though_nothing_is_saved_on_a_full_disk(
+    queue: SQLiteStorage, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = SimpleNamespace(free=2_000_000)
+    monkeypatch.setattr("smtpx.storage.spool.shutil.disk_usage", lambda _: usage)
+    await queue.mail_save(message(bytes(1_000_000), "1"))
+    usage.free = 0
+    with pytest.raises(StorageFull):
+        await queue.mail_save(message(bytes(1_000_000)))
+    await queue.mail_delete("1")
+    await queue.close()
+    await queue.open()  # brings it home, so that the file has those pages
+    assert not queue.has_room(900_000)
+    await queue.claim(clock.now, LEASE, 1)
+    assert queue.has_room(900_000)
+    assert not queue.has_room(1_100_000)
 
 
 async def test_files_are_for_their_owner_only_and_none_is_left_but_the_queue(

@@ -131,7 +131,10 @@ class SQLiteStorage(Closing):
             StorageError: the directory is missing.
 
         """
-        return self._writer.room() - octets >= self._writer.reserve
+        if self._writer.room() - octets >= self._writer.reserve:
+            return True
+        self._writer.count_soon()
+        return False
 
     async def mail_save(self, mail: MailTx) -> None:
         """See `Storage.mail_save` and `QueueStorage`; a message needs a recipient here."""

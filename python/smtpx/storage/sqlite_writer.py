@@ -36,6 +36,7 @@ _BATCH = 256
 _MICROSECOND = timedelta(microseconds=1)
 _PAUSE = 10.0  # seconds from the end of a purge to the next
 _SHORTLY = 0.1  # seconds until what was not durable at once is
+_RECOUNT = 1.0  # seconds
 _AMPLE = 1 << 30  # octets beyond the reserve: nothing needs to be counted
 _UNSOUND = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_NOMEM}
 
@@ -77,6 +78,7 @@ class Writer:
         self._clock = clock
         self._free = free
         self._spare = 0
+        self._counted = -_RECOUNT
         self._db: Database | None = None
         self._wake: Wake | None = None
         self._watchers: list[tuple[asyncio.AbstractEventLoop, Callable[[], None]]] = []
@@ -134,6 +136,13 @@ class Writer:
     def room(self) -> int:
         """Return the octets that were free a second ago, those within the file too, and not spoken for."""
         return self._free.lately() + self._spare
+
+    def count_soon(self) -> None:
+        """Have the room within the file counted anew: who is refused saves nothing, which would count it."""
+        if monotonic() - self._counted >= _RECOUNT:
+            self._counted = monotonic()
+            with contextlib.suppress(RuntimeError):  # no event loop runs
+                self.batches.soon(_Light(self._count))
 
     def watch(self, changed: Callable[[], None]) -> Callable[[], None]:
         """See `QueueStorage.watch`."""
@@ -209,7 +218,7 @@ class Writer:
         self._spare, free = -db.log_octets, self._free.now()
         if free + self._spare - sum(job.octets for job in jobs) > self.reserve + _AMPLE:
             return list(jobs)
-        self._spare = db.free() - db.growth()
+        self._count(db)
         room = free + self._spare - self.reserve
         some = []
         for job in jobs:
@@ -221,6 +230,9 @@ class Writer:
                 some.append(job)
                 room -= job.octets
         return some
+
+    def _count(self, db: Database) -> None:
+        self._spare = db.free() - db.growth()
 
     def _save_all(self, db: Database, jobs: Sequence[Job[Database]]) -> bool:
         """Save them together; False where one of them is no ordinary one, and nothing was saved."""
