@@ -144,14 +144,17 @@ async def test_a_queue_has_no_more_of_large_messages_under_way_than_memory_bears
         assert len(queue._contents) == 0
 
 
+async def save_large(site: Site, count: int) -> None:
+    for _ in range(count):
+        await site.storage.mail_save(MailTx("a@b.example", ["joe@slow.example"], b"x" * 30))
+    await settled()
+
+
 async def test_who_waits_for_memory_keeps_no_other_attempt_from_beginning() -> None:
     site = Site(concurrency=4)
     gate = site.transport.gate("slow.example")
     async with site.running() as queue:
-        for _ in range(5):
-            mail = MailTx("a@b.example", ["joe@slow.example"], b"x" * 30)
-            await site.storage.mail_save(mail)
-        await settled()
+        await save_large(site, 5)
         assert site.transport.running["slow.example"] == 1
         for name in ("one", "two", "three", "four"):
             site.transport.gate(f"{name}.example")
@@ -173,10 +176,7 @@ async def test_so_many_may_wait_for_memory_and_no_more() -> None:
     site = Site(FakeTransport(limit=100), concurrency=4)
     gate = site.transport.gate("slow.example")
     async with site.running() as queue:
-        for _ in range(40):
-            mail = MailTx("a@b.example", ["joe@slow.example"], b"x" * 30)
-            await site.storage.mail_save(mail)
-        await settled()
+        await save_large(site, 40)
         assert site.transport.running["slow.example"] == 1
         assert len(queue._attempts) == 8
         gate.set()

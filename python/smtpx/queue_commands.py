@@ -139,52 +139,22 @@ def show(
             _show(found, as_json=False)
 
 
-@queue.command()
-def retry(
-    ids: IDs = None,
-    every: AllOption = False,
-    to: ToOption = None,
-    as_json: JSONOption = False,
-    path: ConfigOption = None,
-) -> None:
-    """Try what is queued at once, whatever it was waiting for."""
-    _change(path, State.QUEUED, ids, every, to, of=(State.QUEUED,), as_json=as_json)
+def _add_order(name: str, state: State, of: Sequence[State], words: str) -> None:
+    @queue.command(name, help=words)
+    def order(
+        ids: IDs = None,
+        every: AllOption = False,
+        to: ToOption = None,
+        as_json: JSONOption = False,
+        path: ConfigOption = None,
+    ) -> None:
+        _change(path, state, ids, every, to, of=of, as_json=as_json)
 
 
-@queue.command()
-def hold(
-    ids: IDs = None,
-    every: AllOption = False,
-    to: ToOption = None,
-    as_json: JSONOption = False,
-    path: ConfigOption = None,
-) -> None:
-    """Try nothing until it is released."""
-    _change(path, State.HELD, ids, every, to, of=(State.QUEUED,), as_json=as_json)
-
-
-@queue.command()
-def release(
-    ids: IDs = None,
-    every: AllOption = False,
-    to: ToOption = None,
-    as_json: JSONOption = False,
-    path: ConfigOption = None,
-) -> None:
-    """Put what is held back into the queue, due at once."""
-    _change(path, State.QUEUED, ids, every, to, of=(State.HELD,), as_json=as_json)
-
-
-@queue.command()
-def remove(
-    ids: IDs = None,
-    every: AllOption = False,
-    to: ToOption = None,
-    as_json: JSONOption = False,
-    path: ConfigOption = None,
-) -> None:
-    """Take it out of the queue for good; nobody is told."""
-    _change(path, State.REMOVED, ids, every, to, of=_WAITING, as_json=as_json)
+_add_order("retry", State.QUEUED, (State.QUEUED,), "Try what is queued at once, whatever it was waiting for.")
+_add_order("hold", State.HELD, (State.QUEUED,), "Try nothing until it is released.")
+_add_order("release", State.QUEUED, (State.HELD,), "Put what is held back into the queue, due at once.")
+_add_order("remove", State.REMOVED, _WAITING, "Take it out of the queue for good; nobody is told.")
 
 
 @queue.command()
