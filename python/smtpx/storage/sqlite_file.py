@@ -32,7 +32,7 @@ _CHECKED_WHOLE = 32 * 1024 * 1024  # octets: some tenths of a second
 _LONG = 48 * 1024 * 1024 // _PAGE  # pages in the log; twice as many are less than the usual reserve
 _LOG_KEPT = 64 * 1024 * 1024  # octets: writing over a log that is there spares the file system's journal
 _CACHE = 16 * 1024  # KiB
-_BOUND = 64 * 1024  # octets of values that a statement may keep; there are some hundred
+_BOUND = 1024 * 1024  # octets of values that a statement may keep; there are nine
 to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -110,11 +110,13 @@ class Database:
 
         The view must ignore a row of NULLs. ``octets`` is about how many the values are.
         """
-        statement = _inserting(view, len(rows[0]), len(rows))
-        self.execute(statement, tuple(itertools.chain.from_iterable(rows)))
+        columns, count = len(rows[0]), 1 << (len(rows) - 1).bit_length()
+        statement = _inserting(view, columns, count)
+        filling = itertools.repeat(None, columns * (count - len(rows)))
+        self.execute(statement, (*itertools.chain.from_iterable(rows), *filling))
         if octets > _BOUND:
-            # sqlite3 keeps the statement, one for each number of rows, and that a copy of its values.
-            self.execute(statement, (None,) * (len(rows[0]) * len(rows)))
+            # sqlite3 keeps the statement, one for each power of two, and that a copy of its values.
+            self.execute(statement, (None,) * (columns * count))
 
     @property
     def in_transaction(self) -> bool:
