@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import queue
 import threading
+import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from smtpx.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
 __all__ = ["Batches", "Job"]
 
@@ -47,8 +48,9 @@ class Job(Generic[_T]):
 class Batches(Generic[_T]):
     """A thread, and the jobs that wait for it.
 
-    A batch is what waits when the one before is done: a job that comes alone waits for nothing. A job that is
-    cancelled while it waits is not begun; what has begun is finished. Several event loops may use it.
+    A batch is what waits when the one before is done: a job that comes alone waits for nothing but the round
+    of the event loop that submits it. A job that is cancelled while it waits is not begun; what has begun is
+    finished. Several event loops may use it.
 
     Args:
         name: what it works for, as an error names it.
@@ -57,6 +59,7 @@ class Batches(Generic[_T]):
         rest: something small to do while no job waits; True when there is more of it.
         limit: the most jobs in a batch.
         octets: jobs of so many octets together are enough for a batch.
+        pace: seconds from the beginning of a batch to the next at least, where a small batch costs as much.
 
     """
 
@@ -69,6 +72,7 @@ class Batches(Generic[_T]):
         rest: Callable[[], bool] = lambda: False,
         limit: int = 64,
         octets: int = 16 * 1024 * 1024,
+        pace: float = 0.0,
     ) -> None:
         self._name = name
         self._do = do
@@ -76,10 +80,15 @@ class Batches(Generic[_T]):
         self._rest = rest
         self._limit = limit
         self._octets = octets
+        self._pace = pace
+        self._begun = 0.0
         self.closed = False
         self._thread: threading.Thread | None = None
         self._jobs: _Jobs[_T] = queue.SimpleQueue()
         self._guard = threading.Lock()  # no job may follow the None that ends the thread
+        # Each list has a timer of each loop in it: one that ends before its own goes off must not leave the
+        # jobs of the others waiting.
+        self._prompt: list[Job[_T]] = []
         self._patient: list[Job[_T]] = []
 
     async def submit(self, work: Callable[[_T], _R], octets: int = 0) -> _R:
@@ -90,19 +99,17 @@ class Batches(Generic[_T]):
 
         """
         job: Job[_T] = Job(work, octets)
-        self._put(job)
+        if self._collect(job, self._prompt):
+            # The thread is woken once a round: else it begins with the first, and it and the loop that has
+            # more for it take the interpreter's lock from each other.
+            job.loop.call_soon(self._put, self._prompt)
         return await job.future  # type: ignore[no-any-return]
 
     async def submit_patiently(self, work: Callable[[_T], _R], octets: int = 0) -> _R:
         """As `submit`, after some milliseconds, together with all that was submitted so until then."""
         job: Job[_T] = Job(work, octets)
-        with self._guard:
-            self._check_open()
-            # A timer for each loop: one that ends before its own goes off must not leave the others waiting.
-            is_timed = any(other.loop is job.loop for other in self._patient)
-            self._patient.append(job)
-        if not is_timed:
-            job.loop.call_later(_PATIENCE, self._put_patient)
+        if self._collect(job, self._patient):
+            job.loop.call_later(_PATIENCE, self._put, self._patient)
         return await job.future  # type: ignore[no-any-return]
 
     def soon(self, work: Callable[[_T], object]) -> None:
@@ -111,40 +118,41 @@ class Batches(Generic[_T]):
         job.future.add_done_callback(_look)
         with contextlib.suppress(StorageError), self._guard:
             self._check_open()
-            self._hand_on_patient()
+            self._hand_on(self._prompt)
+            self._hand_on(self._patient)
             self._hand_on([job])
 
-    def _put_patient(self) -> None:
+    def _collect(self, job: Job[_T], jobs: list[Job[_T]]) -> bool:
+        """Add it to the jobs that will be put; tell whether it is the first of its loop."""
         with self._guard:
-            self._hand_on_patient()
+            self._check_open()
+            is_first = all(other.loop is not job.loop for other in jobs)
+            jobs.append(job)
+        return is_first
 
-    def _hand_on_patient(self) -> None:
-        if self._patient:
-            self._hand_on(self._patient)
-            self._patient = []
+    def _put(self, jobs: list[Job[_T]]) -> None:
+        with self._guard:
+            self._hand_on(jobs)
 
     def _check_open(self) -> None:
         if self.closed:
             raise StorageError(f"{self._name} is closed: open it again")
 
-    def _put(self, job: Job[_T]) -> None:
-        with self._guard:
-            self._check_open()
-            self._hand_on([job])
-
-    def _hand_on(self, jobs: Iterable[Job[_T]]) -> None:
-        if self._thread is None:
+    def _hand_on(self, jobs: list[Job[_T]]) -> None:
+        if jobs and self._thread is None:
             self._jobs = queue.SimpleQueue()
             # A daemon: a program that forgets close() still ends; what it did not await was not promised.
             self._thread = threading.Thread(target=self._run, args=(self._jobs,), daemon=True)
             self._thread.start()
         for job in jobs:
             self._jobs.put(job)
+        jobs.clear()
 
     async def close(self) -> None:
         """Finish what was begun and end the thread; to close twice is nothing."""
         with self._guard:
-            self._hand_on_patient()
+            self._hand_on(self._prompt)
+            self._hand_on(self._patient)
             self.closed = True
             self._jobs.put(None)
             thread, self._thread = self._thread, None
@@ -153,6 +161,8 @@ class Batches(Generic[_T]):
 
     def _run(self, jobs: _Jobs[_T]) -> None:
         while self._do_batch(jobs):
+            if self._pace:
+                time.sleep(max(0.0, self._begun + self._pace - time.monotonic()))
             while jobs.empty() and self._rest():
                 pass
         self._end()
@@ -173,6 +183,7 @@ class Batches(Generic[_T]):
                 octets += job.octets
         begun = [job for job in batch if not job.future.cancelled()]
         if begun:
+            self._begun = time.monotonic()
             self._do(begun)
             _deliver(begun)
         return more

@@ -32,6 +32,7 @@ _log = logging.getLogger("smtpx.maildir")
 
 _CONCURRENCY = 64
 _ENOUGH = 1024 * 1024  # octets of a batch: to write them takes longer than the commit that more would share
+_PACE = 0.005
 _UNSAFE = re.compile(r"[^0-9A-Za-z-]")
 _MAX_NAME = 200  # octets; readers put flags behind it
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE}
@@ -70,7 +71,7 @@ class MaildirTransport(Closing):
         self._files = MaildirFiles(self.template.root)
         # One: several pay for each letter with a commit and hand the GIL to and fro, and deliver no more.
         self._thread: Batches[list[Letter]] = Batches(
-            f"the transport to {template}", self._do, octets=_ENOUGH
+            f"the transport to {template}", self._do, octets=_ENOUGH, pace=_PACE
         )
 
     def concurrency(self, destination: str) -> int:  # noqa: ARG002 - the same for all

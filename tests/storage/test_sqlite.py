@@ -21,6 +21,7 @@ from smtpx.storage.sqlite_messages import micros
 from smtpx.storage.sqlite_rest import purge
 
 from tests.queue_storages import LEASE, MINUTE, Clock, done, saved, states
+from tests.storage.commits import Commits
 from tests.storage.disk import POSIX, message
 
 if TYPE_CHECKING:
@@ -31,35 +32,6 @@ if TYPE_CHECKING:
     from smtpx import Delivery
 
 pytestmark = POSIX
-
-
-class Commits:
-    """Counts the commits that are durable and those that are not; holds them up, and fails, as it is told."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.durable: list[bool] = []
-        self.failures: list[sqlite3.Error | None] = []  # of the next commits
-        self.reached = threading.Event()
-        self.open = threading.Event()
-        self.open.set()
-        self._real = Database.begin, Database.commit
-        monkeypatch.setattr(Database, "begin", lambda db, *, durable: self._begin(db, durable))
-        monkeypatch.setattr(Database, "commit", lambda db, octets=0: self._commit(db, octets))
-
-    def _begin(self, db: Database, durable: bool) -> None:
-        self.durable.append(durable)
-        self._real[0](db, durable=durable)
-
-    def _commit(self, db: Database, octets: int) -> None:
-        self.reached.set()
-        assert self.open.wait(30)
-        if self.failures and (failure := self.failures.pop(0)):
-            raise failure
-        self._real[1](db, octets)
-
-    async def hold(self) -> None:
-        """Wait until one is reached that `open` lets go."""
-        assert await asyncio.to_thread(self.reached.wait, 30)
 
 
 @pytest.fixture
@@ -261,10 +233,10 @@ async def test_what_is_cancelled_before_its_claim_is_made_comes_free(
     queue.hand_over(Hands(clock.now + LEASE))
     reached, cancelled, real = threading.Event(), threading.Event(), Database.begin
 
-    def begin(db: Database, *, durable: bool) -> None:  # waits for another process, say
+    def begin(db: Database, *, durable: bool, single: bool = False) -> None:  # waits for another process, say
         reached.set()
         assert cancelled.wait(30)
-        real(db, durable=durable)
+        real(db, durable=durable, single=single)
 
     monkeypatch.setattr(Database, "begin", begin)
     saving = asyncio.create_task(queue.mail_save(message()))

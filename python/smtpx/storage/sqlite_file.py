@@ -123,17 +123,22 @@ class Database:
         """Whether `begin` was called, and nothing has ended it since."""
         return self._connection.in_transaction
 
-    def begin(self, *, durable: bool) -> None:
-        """Begin a transaction, alone over all processes; what is not durable may be lost with the power."""
+    def begin(self, *, durable: bool, single: bool = False) -> None:
+        """Begin a transaction, alone over all processes; what is not durable may be lost with the power.
+
+        Of a single statement SQLite makes one by itself, committed when it is done.
+        """
         if durable is not self._durable:
             # In a log, NORMAL syncs nothing at a commit; the next FULL commit syncs what was before it too.
             self.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             self._durable = durable
-        self.execute("BEGIN IMMEDIATE")
+        if not single:
+            self.execute("BEGIN IMMEDIATE")
 
     def commit(self, octets: int = 0) -> None:
         """Commit; durable when it returns, where that was asked for. ``octets`` of content were written."""
-        self.execute("COMMIT")
+        if self.in_transaction:
+            self.execute("COMMIT")
         changes = self._connection.total_changes
         # How long the log is SQLite does not tell; less than if every row that changed had its own page.
         self._pages += octets // _PAGE + (changes - self._changes) + 8

@@ -38,7 +38,14 @@ _PAUSE = 10.0  # seconds from the end of a purge to the next
 _SHORTLY = 0.1  # seconds until what was not durable at once is
 _RECOUNT = 1.0  # seconds
 _AMPLE = 1 << 30  # octets beyond the reserve: nothing needs to be counted
-_UNSOUND = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_NOMEM}
+_UNSOUND = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_NOTADB,
+}
 
 
 class _Save:
@@ -175,8 +182,9 @@ class Writer:
             db = self._opened()
             if db.log_is_too_long:
                 db.checkpoint()
-            db.begin(durable=any(type(job.work) is not _Light for job in jobs))
-            self._work(db, jobs)
+            if not self._save_only(db, jobs):
+                db.begin(durable=any(type(job.work) is not _Light for job in jobs))
+                self._work(db, jobs)
             db.commit(sum(job.octets for job in jobs))
         except StorageError as error:
             self._close()
@@ -191,6 +199,17 @@ class Writer:
         else:
             if db.stirred or (db.handed and self._must_tell):
                 self._stir(db)
+
+    def _save_only(self, db: Database, jobs: Sequence[Job[Database]]) -> bool:
+        """Save them by one statement, where they only save; False where nothing was done.
+
+        To begin and to commit are statements too, and with each the thread gives the interpreter's lock away.
+        """
+        if any(type(job.work) is not _Save for job in jobs):
+            return False
+        some = self._with_room(db, jobs)
+        db.begin(durable=True, single=True)
+        return not some or self._save_all(db, some)
 
     def _work(self, db: Database, jobs: Sequence[Job[Database]]) -> None:
         for are_saves, group in itertools.groupby(jobs, lambda job: type(job.work) is _Save):
@@ -236,12 +255,13 @@ class Writer:
 
     def _save_all(self, db: Database, jobs: Sequence[Job[Database]]) -> bool:
         """Save them together; False where one of them is no ordinary one, and nothing was saved."""
+        begun = db.in_transaction
         mails = [job.work.mail for job in jobs if isinstance(job.work, _Save)]
         claimed = any(mail.until is not None for mail in mails)
         try:
             save(db, mails, self.owner(db) if claimed else "")
         except (sqlite3.Error, ValueError, OverflowError) as error:
-            if isinstance(error, sqlite3.Error) and _is_unsound(db, error):
+            if isinstance(error, sqlite3.Error) and _is_unsound(db, error, begun=begun):
                 raise
             return False
         for job in jobs:
@@ -338,9 +358,9 @@ class Writer:
         return micros(self._clock())
 
 
-def _is_unsound(db: Database, error: sqlite3.Error) -> bool:
-    """Whether nothing of the transaction can be trusted."""
-    return not db.in_transaction or getattr(error, "sqlite_errorcode", 0) & 0xFF in _UNSOUND
+def _is_unsound(db: Database, error: sqlite3.Error, *, begun: bool = True) -> bool:
+    """Whether nothing of the transaction can be trusted, or there is none any more, or none to be had."""
+    return db.in_transaction is not begun or getattr(error, "sqlite_errorcode", 0) & 0xFF in _UNSOUND
 
 
 def _owners(db: Database) -> list[str]:

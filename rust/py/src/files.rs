@@ -68,12 +68,20 @@ impl New<'_> {
     }
 }
 
-/// Each step is taken for all of them before the next: to sync the first waits for the disk, and the others, which
-/// are on their way by then, are there already, by the same commit of the file system's journal.
+/// Each step is taken for all of them before the next: to sync the last waits for the disk, and the others, which were
+/// on their way before it, are there already, by the same commit of the file system's journal. Where there is none, an
+/// inode is written once more when its octets are there: after the last, with the others of its block.
 fn keep(files: &[New<'_>]) -> Vec<Kept<()>> {
     let begun: Vec<_> = files.iter().map(|new| (new, new.begin())).collect();
-    let synced =
-        for_each(&begun, |(new, begun)| begun.as_ref().map_err(|code| *code).and_then(|file| new.sync(file)));
+    let sync = |(new, begun): &(&New<'_>, Kept<File>)| {
+        begun.as_ref().map_err(|code| *code).and_then(|file| new.sync(file))
+    };
+    let mut synced = Vec::new();
+    if let Some((last, others)) = begun.split_last() {
+        let last = sync(last);
+        synced = for_each(others, sync);
+        synced.push(last);
+    }
     drop(begun);
     let placed: Vec<_> = zip(files, synced).map(|(new, synced)| synced.and_then(|()| new.finish())).collect();
     let folders: BTreeSet<_> = zip(files, &placed)
@@ -81,7 +89,7 @@ fn keep(files: &[New<'_>]) -> Vec<Kept<()>> {
         .filter_map(|(new, _)| new.place.parent())
         .collect();
     let folders: Vec<_> = folders.into_iter().collect();
-    let folders: BTreeMap<_, _> = zip(&folders, for_each(&folders, |folder| sync(folder))).collect();
+    let folders: BTreeMap<_, _> = zip(&folders, for_each(&folders, |folder| sync_folder(folder))).collect();
     zip(files, placed)
         .map(|(new, placed)| {
             placed.and_then(|()| new.place.parent().map_or(Ok(()), |folder| folders[&folder]))
@@ -123,7 +131,7 @@ fn start_writing(file: &File) {
 #[cfg(not(target_os = "linux"))]
 fn start_writing(_: &File) {}
 
-fn sync(folder: &Path) -> Kept<()> {
+fn sync_folder(folder: &Path) -> Kept<()> {
     if cfg!(unix) { File::open(folder).and_then(|folder| folder.sync_all()).map_err(code) } else { Ok(()) }
 }
 
