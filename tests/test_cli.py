@@ -6,7 +6,7 @@ import os
 import select
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 import smtpx as package
@@ -15,9 +15,6 @@ from smtpx.environment import Account
 from smtpx.errors import InvalidCredential
 
 from tests.served import PATIENCE, smtpx
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -72,6 +69,21 @@ def test_another_missing_module_is_not_taken_for_one_of_them() -> None:
     )
     assert "smtpx[cli]" not in ended.stderr
     assert "bcrypt" in ended.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_an_output_without_room_is_told_in_a_line() -> None:
+    with open("/dev/full", "w") as full:  # noqa: PTH123 - a device
+        ended = subprocess.run(
+            [sys.executable, "-m", "smtpx", "--version"],
+            check=False,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=PATIENCE,
+        )
+    assert ended.returncode == 1
+    assert ended.stderr == "smtpx: the output could not be written: No space left on device\n"
 
 
 # serve: what cannot be meant

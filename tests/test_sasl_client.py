@@ -234,7 +234,8 @@ def test_no_secret_is_shown_in_the_clear(offered: list[str], token: bool) -> Non
 
 
 def test_a_server_without_auth_is_told_with_the_mend() -> None:
-    assert "offers no AUTH; log in behind TLS" in refusal([])
+    assert "offers no AUTH; log in behind TLS" in refusal([], tls=False)
+    assert "offers no AUTH; leave out the user name" in refusal([], tls=True)
 
 
 def test_a_mechanism_that_is_not_allowed_is_told_with_the_mend() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 
 __all__ = ["main"]
@@ -18,7 +20,14 @@ def main() -> None:
         if missing not in _EXTRA:
             raise
         sys.exit(f"smtpx: the command line needs {missing}: pip install 'smtpx[cli]'")
-    app(prog_name="smtpx")
+    try:
+        app(prog_name="smtpx")
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            raise
+        # Of the output, as commands catch what their files raise; what is left of it would fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(f"smtpx: the output could not be written: {error.strerror}")
 
 
 if __name__ == "__main__":

@@ -465,7 +465,8 @@ def choose_mechanism(
         if usable:
             return mechanism
     if not offered:
-        mend = "log in behind TLS (smtps:// or smtp+starttls://), or leave out the user name"
+        behind = "" if tls else "log in behind TLS (smtps:// or smtp+starttls://), or "
+        mend = f"{behind}leave out the user name"
     elif permitted and not tls:
         mend = "not in the clear: use smtps:// or smtp+starttls://, or say cleartext_auth=True"
     elif fitting and not permitted:
