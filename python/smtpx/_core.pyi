@@ -1,5 +1,5 @@
-from collections.abc import Mapping, Sequence
-from typing import Final, Literal, TypeAlias, final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Literal, TypeAlias, final
 
 from smtpx.outcome import Outcome
 from smtpx.status import CommandKind
@@ -13,6 +13,7 @@ __all__ = [
     "CommandEvent",
     "ContentEvent",
     "EngineConfig",
+    "EnvelopeEncoder",
     "ErrorEvent",
     "HandshakeEvent",
     "MessageEvent",
@@ -105,6 +106,17 @@ class ResponseDecoder:
     def receive_data(self, data: _Bytes, /) -> list[Response]: ...
     @property
     def buffered(self) -> int: ...
+
+@final
+class EnvelopeEncoder:
+    def __new__(
+        cls,
+        session: type,
+        check: Callable[[Any], None],
+        utc_text: Callable[[Any], str],
+        to_json: Callable[[Any], str],
+    ) -> EnvelopeEncoder: ...
+    def encode(self, mail: object, /) -> bytes: ...
 
 @final
 class EngineConfig:

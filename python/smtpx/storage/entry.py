@@ -8,6 +8,7 @@ import zlib
 from datetime import UTC, datetime
 from typing import IO, Any
 
+from smtpx._core import EnvelopeEncoder
 from smtpx.mail import MailTx
 from smtpx.session import Session
 
@@ -17,7 +18,6 @@ _MAGIC = "smtpx-mail"
 _VERSION = 1
 _MAX_HEADER = 128
 _MOMENT, _SESSION = datetime | None, Session | None  # made once, not for each message
-_to_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class EntryError(ValueError):
@@ -31,20 +31,7 @@ def encode_envelope(mail: MailTx) -> bytes:
         TypeError: a field of the message is not of its type, so that nobody could read the entry.
 
     """
-    _check(mail)
-    session = mail.session
-    fields = {
-        "id": mail.id,
-        "mail_from": mail.mail_from,
-        "params": mail.params,
-        "recipients": mail.recipients,
-        "rcpt_params": mail.rcpt_params,
-        "received": _moment(mail.received),
-        "postpone": _moment(mail.postpone),
-        "retry": mail.retry,
-        "session": None if session is None else {name: getattr(session, name) for name in Session.__slots__},
-    }
-    return _to_json(fields).encode("ascii") + b"\n"
+    return _encoder.encode(mail)
 
 
 def entry_checksum(envelope: bytes, content: bytes) -> int:
@@ -164,11 +151,12 @@ def _params(params: object) -> bool:
     return isinstance(params, dict) and _strings([*params, *params.values()])
 
 
-def _moment(moment: datetime | None) -> str | None:
-    if moment is None:
-        return None
-    return (moment if moment.tzinfo is UTC else moment.astimezone(UTC)).isoformat()
+def _utc_text(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat()
 
 
 def _read_moment(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text).astimezone(UTC)
+
+
+_encoder = EnvelopeEncoder(Session, _check, _utc_text, json.JSONEncoder(separators=(",", ":")).encode)

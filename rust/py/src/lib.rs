@@ -4,6 +4,7 @@
 mod client;
 mod convert;
 mod engine;
+mod envelope;
 mod events;
 mod files;
 mod parsers;
@@ -20,6 +21,8 @@ mod _core {
     use crate::client::{ChallengeEvent, ClientEngine, ContentEvent, HandshakeEvent, ReplyEvent, SentEvent};
     #[pymodule_export]
     use crate::engine::{EngineConfig, ServerEngine};
+    #[pymodule_export]
+    use crate::envelope::EnvelopeEncoder;
     #[pymodule_export]
     use crate::events::{AuthEvent, CloseEvent, CommandEvent, ErrorEvent, MessageEvent};
     #[pymodule_export]
