@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import email
 import email.policy
-from datetime import UTC, datetime
+import ipaddress
+import re
+from datetime import UTC, datetime, timedelta, timezone
+from email.utils import format_datetime
 
 import pytest
 from hypothesis import given
@@ -147,6 +150,103 @@ def test_an_address_too_long_for_a_header_line_is_left_out() -> None:
     assert " for " not in line(session(), ["x" * 1000 + "@example.org"])
 
 
+@pytest.mark.parametrize(
+    ("zone", "text"),
+    [
+        (UTC, "Thu, 29 Feb 2024 23:59:59 +0000"),
+        (timezone(timedelta(0)), "Thu, 29 Feb 2024 23:59:59 +0000"),
+        (timezone(timedelta(hours=5, minutes=30)), "Thu, 29 Feb 2024 23:59:59 +0530"),
+        (timezone(timedelta(hours=-8)), "Thu, 29 Feb 2024 23:59:59 -0800"),
+        (None, "Thu, 29 Feb 2024 23:59:59 -0000"),
+    ],
+)
+def test_the_date_is_of_the_zone_that_it_came_with(zone: timezone | None, text: str) -> None:
+    date = datetime(2024, 2, 29, 23, 59, 59, 1, zone)
+    assert received_line(MailTx("", []), "mx", date).endswith(f";\r\n {text}\r\n".encode())
+
+
+def plain_line(mail: MailTx, by: str, date: datetime) -> bytes:
+    """The same line, as Python makes it."""
+    lines = [f"by {plain_word(by)} with {plain_protocol(mail)} id {plain_word(mail.id)}"]
+    session = mail.session
+    if session is not None:
+        literal = "" if isinstance(session.peer, str) else plain_literal(session.peer[0])
+        lines.insert(0, f"from {plain_word(session.helo)}{literal}")
+        if session.tls_info:
+            lines[-1] += f" ({re.sub('[^A-Za-z0-9._ -]', '_', session.tls_info)[:255]})"
+    if len(mail.recipients) == 1:
+        path = mail.recipients[0]
+        shown = path.isascii() or "SMTPUTF8" in mail.params
+        if shown and len(path) <= 900 and not re.search(r"[\x00-\x1f\x7f]", path):
+            lines.append(f"for <{path}>")
+    trace = "\r\n ".join(lines)
+    return f"Received: {trace};\r\n {format_datetime(date)}\r\n".encode()
+
+
+def plain_word(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._:\[\]-]", "_", text)[:255] or "unknown"
+
+
+def plain_protocol(mail: MailTx) -> str:
+    source = mail.session
+    if source is None or not source.esmtp:
+        return "SMTP"
+    name = "UTF8SMTP" if "SMTPUTF8" in mail.params else "ESMTP"
+    return f"{name}{'S' if source.tls else ''}{'A' if source.user is not None else ''}"
+
+
+def plain_literal(host: str) -> str:
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return ""
+    if address.version == 6 and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return f" ([{address}])" if address.version == 4 else f" ([IPv6:{address}])"
+
+
+ANY_TEXT = TEXT | st.text(st.characters(exclude_categories=())) | st.text("aü[]€", min_size=250, max_size=260)
+SCOPES = st.sampled_from(["", "%eth0", "%", "/64", " "])
+HOSTS = st.ip_addresses().map(str) | st.text("0123456789abcdef:.%", max_size=40) | ANY_TEXT
+MAPPED = st.ip_addresses(v=4).map(lambda each: f"::ffff:{each}")
+GROUPS = st.lists(st.sampled_from(["0", "0", "1", "00f0", "F", ""]), min_size=6, max_size=9).map(":".join)
+PEERS = st.builds(lambda host, scope: (host + scope, 25), HOSTS | MAPPED | GROUPS, SCOPES) | TEXT
+PATHS = ANY_TEXT | st.text("jö", min_size=898, max_size=903)
+DATES = st.datetimes(
+    timezones=st.none()
+    | st.timedeltas(timedelta(hours=-23), timedelta(hours=23)).map(timezone)
+    | st.just(UTC)
+)
+
+
+@st.composite
+def sources(draw: st.DrawFn) -> Session:
+    made = session(peer=draw(PEERS), helo=draw(ANY_TEXT), esmtp=draw(st.booleans()), tls=draw(st.booleans()))
+    made.user, made.tls_info = draw(st.none() | TEXT), draw(ANY_TEXT)
+    return made
+
+
+@given(
+    st.none() | sources(),
+    st.lists(PATHS, max_size=2),
+    ANY_TEXT,
+    ANY_TEXT,
+    st.sampled_from([{}, {"SMTPUTF8": ""}]),
+    DATES,
+)
+def test_every_line_is_to_the_octet_what_python_makes(
+    source: Session | None, recipients: list[str], by: str, name: str, params: dict[str, str], date: datetime
+) -> None:
+    mail = MailTx("", recipients, params=params, session=source, id=name)
+    try:
+        expected = plain_line(mail, by, date)
+    except UnicodeEncodeError:
+        with pytest.raises(UnicodeEncodeError):
+            received_line(mail, by, date)
+    else:
+        assert received_line(mail, by, date) == expected
+
+
 # Counting
 
 
@@ -173,3 +273,27 @@ def test_our_own_line_counts() -> None:
 def test_a_header_without_end_is_looked_at_for_256_kib_only() -> None:
     data = b"X: x\r\n" * 50_000 + b"Received: a\r\n"
     assert count_received(data) == 0
+
+
+def plain_count(data: bytes) -> int:
+    """The same number, as a regular expression finds it."""
+    if data.startswith(b"\r\n"):
+        return 0
+    end = data.find(b"\r\n\r\n", 0, 256 * 1024)
+    field = re.compile(rb"^received[ \t]*:", re.IGNORECASE | re.MULTILINE)
+    return sum(1 for _ in field.finditer(data, 0, min(len(data), 256 * 1024) if end < 0 else end))
+
+
+PIECES = [b"\r\n", b"\n", b"\r", b"received", b"Received:", b"RECEIVED", b" ", b"\t", b":", b"x", b"\0\xff"]
+
+
+@given(st.lists(st.sampled_from(PIECES) | st.binary(max_size=5), max_size=40).map(b"".join))
+def test_every_count_is_what_a_regular_expression_finds(data: bytes) -> None:
+    assert count_received(data) == plain_count(data)
+
+
+@pytest.mark.parametrize("tail", [b"\r\nReceived: a\r\n\r\nReceived: b\r\n", b"\nreceived \t:"])
+def test_a_header_that_ends_about_256_kib_is_counted_to_there(tail: bytes) -> None:
+    for short in range(len(tail) + 3):
+        data = b"x" * (256 * 1024 - short) + tail
+        assert count_received(data) == plain_count(data)

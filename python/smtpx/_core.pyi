@@ -1,4 +1,5 @@
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias, final
 
 from smtpx.outcome import Outcome
@@ -24,6 +25,7 @@ __all__ = [
     "ServerEngine",
     "__version__",
     "count_bare_newlines",
+    "count_received",
     "decode_xtext",
     "dot_stuff",
     "dot_unstuff",
@@ -35,6 +37,7 @@ __all__ = [
     "parse_response",
     "pump",
     "server_info",
+    "trace_line",
 ]
 
 __version__: Final[str]
@@ -48,6 +51,16 @@ def parse_response(raw: _Bytes | str, /) -> Response: ...
 def dot_stuff(data: _Bytes, /) -> bytes: ...
 def dot_unstuff(data: _Bytes, /) -> bytes: ...
 def count_bare_newlines(data: _Bytes, /) -> int: ...
+def count_received(data: _Bytes, /) -> int: ...
+def trace_line(
+    by: str,
+    name: str,
+    received: datetime,
+    utf8: bool,
+    recipient: str | None,
+    client: tuple[str, str | None, bool, bool, bool, str] | None,
+    /,
+) -> bytes: ...
 def encode_xtext(text: str, /) -> str: ...
 def decode_xtext(value: str, /) -> str: ...
 def keep_files(files: Sequence[tuple[str, str, bytes]], /) -> list[int | None]: ...

@@ -13,3 +13,4 @@ pub mod error;
 pub mod params;
 pub mod reply;
 pub mod session;
+pub mod trace;

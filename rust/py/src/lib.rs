@@ -9,6 +9,7 @@ mod events;
 mod files;
 mod parsers;
 mod pump;
+mod trace;
 mod values;
 
 use pyo3::prelude::*;
@@ -34,6 +35,8 @@ mod _core {
     };
     #[pymodule_export]
     use crate::pump::pump;
+    #[pymodule_export]
+    use crate::trace::{count_received, trace_line};
     #[pymodule_export]
     use crate::values::{Command, Response, server_info};
 
