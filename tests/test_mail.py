@@ -103,3 +103,13 @@ def test_a_forked_child_gives_other_ids_than_its_parent() -> None:
 
 def test_an_outcome_is_one_of_four() -> None:
     assert [outcome.name for outcome in Outcome] == ["ACCEPTED", "TEMPORARY", "PERMANENT", "UNKNOWN"]
+
+
+def test_a_copied_session_says_all_that_the_session_said_then() -> None:
+    session = Session("s1", ("192.0.2.1", 25), "submission")
+    session.helo, session.esmtp, session.user = "client.example", True, "joe"
+    session.tls, session.tls_info = True, "TLSv1.3 X"
+    facts = {name: getattr(session, name) for name in Session.__slots__}
+    copied = session.copied()
+    session.helo, session.esmtp, session.user = "other.example", False, None
+    assert {name: getattr(copied, name) for name in Session.__slots__} == facts

@@ -80,7 +80,8 @@ class Delivery:
 
 def destination_of(recipient: str) -> str:
     """Return what recipients are grouped by: the domain, folded; "" for an address without one."""
-    return fold_domain(recipient.rpartition("@")[2]) if "@" in recipient else ""
+    _, at, domain = recipient.rpartition("@")
+    return fold_domain(domain) if at else ""
 
 
 def reply_text(response: Response | None) -> str:

@@ -253,8 +253,10 @@ class Environment:
     def domain_of(self, address: str) -> Domain | None:
         """Return the local domain of the address; None when it is somebody else's."""
         _, at, name = address.rpartition("@")
-        if not at or fold_domain(name) == fold_domain(self.primary_domain.name):
-            return self.primary_domain
+        primary = self.primary_domain
+        # Nearly always it is written as we write it: this is asked several times for each recipient.
+        if not at or name == primary.name or fold_domain(name) == fold_domain(primary.name):
+            return primary
         return self.virtual_domains.get(name)
 
     def find(self, address: str) -> Account | None:

@@ -14,7 +14,7 @@ import pytest
 from smtpx import MailTx, SQLiteStorage
 from smtpx.errors import StorageError, StorageFull
 from smtpx.storage.sqlite_file import Database
-from smtpx.storage.sqlite_messages import NewMail, save
+from smtpx.storage.sqlite_messages import NewMail, moment, save
 
 from tests.queue_storages import LEASE, Clock, done, saved
 from tests.storage.disk import POSIX, message
@@ -204,7 +204,8 @@ def test_what_was_saved_does_not_stay_in_memory(tmp_path: Path) -> None:
         before = used()
         for many in range(1, 9):
             db.begin(durable=False)
-            save(db, [NewMail(message(bytes(1_500_000), f"{many}-{each}"), 0) for each in range(many)], "")
+            names = [f"{many}-{each}" for each in range(many)]
+            save(db, [NewMail(message(bytes(1_500_000), name), moment(0)) for name in names], "")
             db.commit()
             db.checkpoint()
         assert used() - before < 24_000_000  # of 54 MB; the cache of pages has 16

@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from copy import copy
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -140,7 +139,7 @@ class SQLiteStorage(Closing):
         """See `Storage.mail_save` and `QueueStorage`; a message needs a recipient here."""
         if not mail.id:
             mail.id = new_id()
-        new = NewMail(mail, self._micros())
+        new = NewMail(mail, self._clock())
         taker = self._taker_of(new)
         if taker is None:
             await self._writer.save(new)
@@ -163,7 +162,7 @@ class SQLiteStorage(Closing):
         until = self._taker.wants(new.destinations)
         if until is None:
             return None
-        new.until = micros(until)
+        new.claim(until)
         return self._taker
 
     def _give_back(self, new: NewMail) -> None:
@@ -339,6 +338,7 @@ class SQLiteStorage(Closing):
 
 def _copied(mail: MailTx) -> MailTx:
     """Return a message that is the taker's: what its owner does to the other then is not in it."""
+    session = mail.session
     return MailTx(
         mail.mail_from,
         list(mail.recipients),
@@ -348,7 +348,7 @@ def _copied(mail: MailTx) -> MailTx:
         id=mail.id,
         received=mail.received,
         retry=mail.retry,
-        session=copy(mail.session),
+        session=None if session is None else session.copied(),
     )
 
 

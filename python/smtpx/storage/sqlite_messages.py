@@ -51,6 +51,10 @@ def moment(micros: int) -> datetime:
     return _EPOCH + timedelta(microseconds=micros)
 
 
+def _in_utc(moment: datetime) -> datetime:
+    return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+
+
 class NewMail:
     """A message to be saved, as it was when that was asked for: what its owner does to it then tears nothing.
 
@@ -61,6 +65,9 @@ class NewMail:
     """
 
     __slots__ = (
+        "_claimed_until",
+        "_received_at",
+        "_saved_at",
         "attempts",
         "content",
         "destinations",
@@ -74,7 +81,7 @@ class NewMail:
         "until",
     )
 
-    def __init__(self, mail: MailTx, now: int) -> None:
+    def __init__(self, mail: MailTx, now: datetime) -> None:
         self.envelope = encode_envelope(mail)
         self.id = mail.id
         if not ID.fullmatch(mail.id):
@@ -87,23 +94,30 @@ class NewMail:
             )
         self.content = mail.data
         self.recipients = tuple(mail.recipients)
-        if any("\0" in recipient for recipient in self.recipients):
+        if "\0" in "".join(self.recipients):
             # SQLite ends a string of JSON there: what is left of it could be somebody else's address.
             raise StorageError(errno.EINVAL, f"message {mail.id} has a recipient with a NUL: no address has")
         self.destinations = [destination_of(recipient) for recipient in self.recipients]
-        self.received = now if mail.received is None else micros(mail.received)
+        self._saved_at = now
+        self._received_at = now if mail.received is None else mail.received
+        self._claimed_until: datetime | None = None
+        self.saved = micros(now)
+        self.received = micros(self._received_at)
         # What says that it came tomorrow is due today all the same.
-        self.due = min(self.received, now) if mail.postpone is None else micros(mail.postpone)
+        self.due = min(self.received, self.saved) if mail.postpone is None else micros(mail.postpone)
         self.attempts = mail.retry
-        self.saved = now
         self.until: int | None = None
         self.token = 0
 
+    def claim(self, until: datetime) -> None:
+        """Have it claimed as it is saved."""
+        self._claimed_until = until
+        self.until = micros(until)
+
     def deliveries(self) -> list[Delivery]:
         """Return the records of a message that was claimed as it was saved."""
-        assert self.until is not None  # noqa: S101 - as it says
-        until, saved = moment(self.until), moment(self.saved)
-        received = saved if self.received == self.saved else moment(self.received)
+        assert self._claimed_until is not None  # noqa: S101 - as it says
+        until, received, saved = map(_in_utc, (self._claimed_until, self._received_at, self._saved_at))
         return [
             Delivery(
                 self.id,
