@@ -124,9 +124,12 @@ async def test_the_earliest_moment_of_what_was_written_is_told(bench: Bench) -> 
     assert bench.seen == [(moment, [])]
 
 
-async def test_what_has_a_result_is_not_given_back(bench: Bench) -> None:
+@pytest.mark.parametrize("when", ["before that is written", "while it is"])
+async def test_what_has_a_result_is_not_given_back(bench: Bench, when: str) -> None:
     (first,) = await bench.claim()
     bench.claims.settle(replace(first, state=State.DELIVERED))
+    if when == "while it is":
+        await settled()
     bench.claims.give_back([first])
     bench.storage.before.set()
     bench.storage.after.set()

@@ -57,7 +57,7 @@ class Claims:
         self._held: dict[_Key, Delivery] = {}
         self._results: dict[_Key, Delivery] = {}
         self._anew: set[_Key] = set()  # whose claim is none that the attempt under way can settle
-        self._writing = 0
+        self._writing: dict[_Key, Delivery] = {}
         self._wake = asyncio.Event()
         self._closing = asyncio.Event()
 
@@ -72,7 +72,7 @@ class Claims:
     @property
     def under_way(self) -> int:
         """Of how many nothing has become yet."""
-        return len(self._held) - len(self._results) - self._writing
+        return len(self._held) - len(self._results) - len(self._writing)
 
     def take(self, claimed: Iterable[Delivery]) -> list[Delivery]:
         """Take in what was claimed, and return what is new to us.
@@ -102,7 +102,7 @@ class Claims:
         now = self._clock.now()
         for delivery in deliveries:
             key = delivery.mail_id, delivery.index
-            if key in self._held and key not in self._results:
+            if key in self._held and key not in self._results and key not in self._writing:
                 self.settle(replace(delivery, next_attempt=now))
 
     async def renew(self) -> None:
@@ -122,8 +122,8 @@ class Claims:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
-            batch, self._results = self._current(), {}
-            self._writing = len(batch)
+            batch = self._current()
+            self._writing, self._results = self._results, {}
             try:
                 lost = await self._storage.settle(batch)
             except Exception:
@@ -132,12 +132,12 @@ class Claims:
                     "results could not be written", extra={"event": "unwritten", "count": len(batch)}
                 )
                 self._results = {(one.mail_id, one.index): one for one in batch} | self._results
-                self._writing = 0
+                self._writing = {}
                 if self._closing.is_set() and failures > 1:
                     return  # the leases end with us, and what was delivered is delivered again
                 await self._clock.wait(self._closing, backoff(failures))
             else:
-                failures, self._writing = 0, 0
+                failures, self._writing = 0, {}
                 self._written(batch, lost)
 
     def _current(self) -> list[Delivery]:
