@@ -285,6 +285,8 @@ LAYERS = [
     "smtpx.lanes",
     "smtpx.claims",
     "smtpx.contents",
+    "smtpx.eager",
+    "smtpx.attempts",
     "smtpx.queue",
     "smtpx.local",
     "smtpx.desk",

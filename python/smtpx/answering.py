@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-import sys
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from smtpx.answers import checked
 from smtpx.desk import FAILED, Reply
+from smtpx.eager import begun
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
 
     from smtpx.session import Session
 
@@ -23,21 +23,9 @@ log = logging.getLogger("smtpx.handler")
 _Answer: TypeAlias = asyncio.Future[Reply]
 
 
-# An async handler starts at once, and one that never waits is done before we look: no trip through the loop.
-# It is a Task all the same, without which asyncio.timeout and TaskGroup do not work inside it.
-if sys.version_info >= (3, 12):
-
-    def _start(coroutine: Coroutine[Any, Any, Reply], loop: asyncio.AbstractEventLoop) -> _Answer:
-        return asyncio.Task(coroutine, loop=loop, eager_start=True)
-else:
-
-    def _start(coroutine: Coroutine[Any, Any, Reply], loop: asyncio.AbstractEventLoop) -> _Answer:
-        return loop.create_task(coroutine)
-
-
 def begin(answer: object, loop: asyncio.AbstractEventLoop) -> _Answer:
     """Begin an answer that was not given at once; done already where it never waits (Python 3.12)."""
-    return _start(answer if asyncio.iscoroutine(answer) else _awaited(answer), loop)
+    return begun(answer if asyncio.iscoroutine(answer) else _awaited(answer), loop)
 
 
 async def _awaited(answer: object) -> Reply:

@@ -41,15 +41,6 @@ class _Lane:
     running: int = 0
     waiting: deque[Group] = field(default_factory=deque)
 
-    @property
-    def can_start(self) -> bool:
-        return bool(self.waiting) and self.running < self.limit
-
-    @property
-    def is_full(self) -> bool:
-        """Whether it has enough to go on with."""
-        return self.running + len(self.waiting) >= 2 * self.limit
-
 
 @dataclass(frozen=True, slots=True)
 class _Unreachable:
@@ -115,7 +106,8 @@ class Lanes:
 
     def has_room(self, *, remote: bool) -> bool:
         """Tell whether another group may be under way."""
-        return self._running[remote] - min(self._idle(remote), self.most) < self.most
+        running, most = self._running[remote], self.most
+        return running < most or running - min(self._idle(remote), most) < most
 
     def take(self) -> Group | None:
         """Take the next group whose turn it is, if one may start; `done` ends it."""
@@ -193,11 +185,12 @@ class Lanes:
         return 1 if destination in self._unreachable else max(self._concurrency(destination), 1)
 
     def _sort(self, destination: str, lane: _Lane) -> None:
-        if lane.can_start:
+        waiting = len(lane.waiting)
+        if waiting and lane.running < lane.limit:
             self._ready[lane.remote].setdefault(destination)
         else:
             self._ready[lane.remote].pop(destination, None)
-        if lane.is_full:
+        if lane.running + waiting >= 2 * lane.limit:  # it has enough to go on with
             self._full[destination] = None
         else:
             self._full.pop(destination, None)

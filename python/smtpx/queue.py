@@ -16,6 +16,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Self, TypeAlias
 
 from smtpx._core import Response
+from smtpx.attempts import Attempts
 from smtpx.claims import LEASE, Claims, backoff
 from smtpx.clock import Clock, Leaps
 from smtpx.contents import LARGE, Contents
@@ -137,10 +138,8 @@ class Queue:
             self._contents.idle,
         )
         self._claims = Claims(self._storage, self._clock, self._settled)
-        self._attempts: dict[asyncio.Task[None], Group] = {}
-        self._wake, self._quiet = asyncio.Event(), asyncio.Event()
-        self._stopping, self._stopped = asyncio.Event(), False
-        self._quiet.set()
+        self._wake, self._stopping, self._stopped = asyncio.Event(), asyncio.Event(), False
+        self._attempts = Attempts(self._lanes, self._contents, self._attempt, self._ended, self._stopping)
         self._more = True  # whether there may be something to claim
         self._due: datetime | None = None  # when there next is
         self._renewal = 0.0
@@ -165,11 +164,7 @@ class Queue:
         self._wake.set()
         for group in self._lanes.clear():
             self._claims.give_back(group.deliveries)
-        await self._clock.wait(self._quiet, grace)
-        for attempt, group in self._attempts.items():
-            if not group.concluding:
-                attempt.cancel()
-        await self._quiet.wait()
+        await self._attempts.stop(self._clock, grace)
         self._stopped = True
         self._wake.set()
         await self._loop
@@ -258,8 +253,9 @@ class Queue:
             return None
         if claims.under_way >= self._batch or len(claims) >= _MOST_HELD:
             return None
-        if any(name in lanes.full or lanes.answer_of(name) is not None for name in destinations):
-            return None
+        for name in destinations:
+            if name in lanes.full or lanes.answer_of(name) is not None:
+                return None
         return self._clock.now() + LEASE
 
     def take(self, mail: MailTx, claimed: Sequence[Delivery]) -> None:
@@ -288,7 +284,7 @@ class Queue:
         if len(self._claims) > _MOST_HELD:
             for group in self._lanes.surplus():
                 self._claims.give_back(group.deliveries)
-        self._start_ready()
+        self._attempts.begin()
 
     def _postponedunreached(self, group: Group) -> bool:
         """Postpone a group whose destination rests, without a task of its own, unless there is more to do."""
@@ -344,30 +340,16 @@ class Queue:
 
     # -- attempts
 
-    def _start_ready(self) -> None:
-        while not self._stopping.is_set() and (group := self._lanes.take()) is not None:
-            self._contents.begin(group.mail_id, remote=group.remote)
-            attempt = asyncio.create_task(self._attempt(group))
-            self._attempts[attempt] = group
-            self._quiet.clear()
-            attempt.add_done_callback(self._ended)
-
     def _start_others(self) -> None:
-        self._start_ready()
+        self._attempts.begin()
         self._wake.set()
 
-    def _ended(self, attempt: asyncio.Task[None]) -> None:
-        group = self._attempts.pop(attempt)
-        if attempt.cancelled():  # before it began
+    def _ended(self, group: Group, *, began: bool, more: bool) -> None:
+        if not began:
             self._claims.give_back(group.deliveries)
-        self._contents.end(group.mail_id, remote=group.remote)
-        if self._lanes.done(group):
-            self._more = True
-        self._start_ready()
+        self._more = self._more or more
         if self._more:
             self._wake.set()
-        if not self._attempts:
-            self._quiet.set()
 
     async def _attempt(self, group: Group) -> None:
         mail = None
@@ -434,7 +416,7 @@ class Queue:
                 result,
                 self._schedule,
                 now=now,
-                age=self._leaps.age(delivery.received, now),
+                age=self._leaps.age,
                 random=self._random,
                 success=mail is not None and wants_success(mail, delivery.index),
             )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from smtpx.delivery import Delivery, State, reply_text
 from smtpx.outcome import Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
     from random import Random
 
@@ -22,8 +23,7 @@ __all__ = ["Verdict", "judge", "log_fields", "unreached", "wants_success"]
 _NO_ANSWER = frozenset(("4.4.1", "4.4.3"))
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What is to be written of a recipient after an attempt, and said of it before.
 
     Attributes:
@@ -45,7 +45,7 @@ def judge(
     schedule: Schedule,
     *,
     now: datetime,
-    age: float,
+    age: Callable[[datetime, datetime], float],
     random: Random,
     success: bool = False,
 ) -> Verdict:
@@ -56,31 +56,49 @@ def judge(
         result: what the transport said.
         schedule: the times of a message.
         now: the moment.
-        age: of the message, in seconds.
+        age: tells how old, in seconds, what was received at the first moment is at the second.
         random: for the jitter.
         success: whether to tell that it was delivered, see `wants_success`.
 
     """
     reply = reply_text(result.response)
     if result.outcome is Outcome.ACCEPTED:
-        done = replace(delivery, state=State.DELIVERED, next_attempt=now, changed=now, reply=reply)
+        done = _delivered(delivery, now, reply)
         # Nobody gets a message twice so that its sender hears of it once.
         return Verdict(done, result if success else None, untold=done)
-    failed = delivery.attempts + 1
+    failed, old = delivery.attempts + 1, age(delivery.received, now)
     postponed = replace(
         delivery,
         attempts=failed,
-        next_attempt=now + timedelta(seconds=schedule.gap(failed, age, random)),
+        next_attempt=now + timedelta(seconds=schedule.gap(failed, old, random)),
         changed=now,
         reply=reply,
     )
-    if result.outcome is Outcome.PERMANENT or schedule.is_over(age, failed):
+    if result.outcome is Outcome.PERMANENT or schedule.is_over(old, failed):
         bounced = replace(postponed, state=State.BOUNCED, next_attempt=now)
         return Verdict(bounced, replace(result, outcome=Outcome.PERMANENT), untold=postponed)
-    if not delivery.warned and schedule.is_late(age, failed):
+    if not delivery.warned and schedule.is_late(old, failed):
         delayed = replace(result, outcome=Outcome.TEMPORARY)
         return Verdict(replace(postponed, warned=True), delayed, untold=postponed)
     return Verdict(postponed, None, untold=postponed)
+
+
+def _delivered(delivery: Delivery, now: datetime, reply: str) -> Delivery:
+    """As `replace` does, at less than half the price: nearly all mail comes to this."""
+    return Delivery(
+        delivery.mail_id,
+        delivery.index,
+        delivery.recipient,
+        delivery.destination,
+        State.DELIVERED,
+        delivery.attempts,
+        next_attempt=now,
+        received=delivery.received,
+        changed=now,
+        warned=delivery.warned,
+        reply=reply,
+        token=delivery.token,
+    )
 
 
 def wants_success(mail: MailTx, index: int) -> bool:
