@@ -77,6 +77,7 @@ class Connection(asyncio.Protocol):
         "_loop",
         "_now",
         "_owner",
+        "_patience",
         "_receive",
         "_timer",
         "_times",
@@ -90,9 +91,12 @@ class Connection(asyncio.Protocol):
     session: Session
     conversation: Conversation | None
 
-    def __init__(self, owner: Owner, desk: Desk, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, owner: Owner, desk: Desk, patience: answering.Patience, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self._owner = owner
         self._desk = desk
+        self._patience = patience
         self._loop = loop
         self._limits = owner.limits
         self._now = loop.time
@@ -261,13 +265,9 @@ class Connection(asyncio.Protocol):
             return self._tell(FAILED, output)
 
     def _wait_for(self, answer: asyncio.Future[Reply]) -> None:
-        limits = self._limits
-        timeout, what = limits.hook_timeout, "a hook"
-        if isinstance(self._asked, MessageEvent):
-            timeout, what = limits.message_timeout, "serve_mail_tx"
-        self._answering = answering.Waiting(
-            answer, self._settle, timeout=timeout, what=what, session=self.session
-        )
+        patience = self._patience
+        deadline = patience.message if isinstance(self._asked, MessageEvent) else patience.hook
+        self._answering = answering.Waiting(answer, self._settle, deadline, self.session)
 
     def _settle(self, answer: Reply) -> None:
         self._answering = None

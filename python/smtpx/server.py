@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 from smtpx import memory
 from smtpx import tls as tls_context
 from smtpx._core import Response
+from smtpx.answering import Patience
 from smtpx.connection import STOPPING, Connection
 from smtpx.desk import Desk
 from smtpx.errors import ConfigurationError
@@ -229,8 +230,10 @@ class Server:
         )
 
     async def _listen(self, loop: asyncio.AbstractEventLoop, desk: Desk, sock: socket.socket) -> None:
+        patience = Patience(self.limits, loop)
+
         def connect() -> Connection:
-            return Connection(self, desk, loop)
+            return Connection(self, desk, patience, loop)
 
         # asyncio's backlog is also how often it accepts in a row: with no descriptor left it would log each.
         options: dict[str, Any] = {"backlog": 1}
