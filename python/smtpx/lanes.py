@@ -118,8 +118,9 @@ class Lanes:
                 lane.running += 1
                 self._running[remote] += 1
                 group = lane.waiting.popleft()
-                del ready[destination]  # behind the others
-                self._sort(destination, lane)
+                del ready[destination]
+                if lane.waiting and lane.running < lane.limit:
+                    ready[destination] = None  # behind the others; it is as full as it was
                 return group
         return None
 
@@ -185,12 +186,11 @@ class Lanes:
         return 1 if destination in self._unreachable else max(self._concurrency(destination), 1)
 
     def _sort(self, destination: str, lane: _Lane) -> None:
-        waiting = len(lane.waiting)
-        if waiting and lane.running < lane.limit:
+        if lane.waiting and lane.running < lane.limit:
             self._ready[lane.remote].setdefault(destination)
         else:
             self._ready[lane.remote].pop(destination, None)
-        if lane.running + waiting >= 2 * lane.limit:  # it has enough to go on with
+        if lane.running + len(lane.waiting) >= 2 * lane.limit:  # it has enough to go on with
             self._full[destination] = None
         else:
             self._full.pop(destination, None)

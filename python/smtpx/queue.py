@@ -352,7 +352,7 @@ class Queue:
             self._wake.set()
 
     async def _attempt(self, group: Group) -> None:
-        mail = None
+        mail = group.mail
         try:
             mail, results = await self._try(group)
             verdicts = self._judge(group, mail, results)
@@ -381,8 +381,8 @@ class Queue:
     async def _try(self, group: Group) -> tuple[MailTx | None, Mapping[str, RecipientResult]]:
         answer = self._lanes.answer_of(group.destination)
         if answer is not None:
-            return None, {delivery.recipient: answer for delivery in group.deliveries}
-        mail = await self._load(group)
+            return group.mail, {delivery.recipient: answer for delivery in group.deliveries}
+        mail = group.mail or await self._load(group)
         if mail is None:
             return None, {delivery.recipient: _UNREADABLE for delivery in group.deliveries}
         results = await self.transport.deliver(mail, group.deliveries)
@@ -394,8 +394,6 @@ class Queue:
 
     async def _load(self, group: Group) -> MailTx | None:
         """Return the message; None where it cannot be read, which an operator has to look at."""
-        if group.mail is not None:
-            return group.mail
         try:
             return await self._contents.load(group.mail_id, remote=group.remote)
         except StorageError:

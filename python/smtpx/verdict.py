@@ -92,12 +92,12 @@ def _delivered(delivery: Delivery, now: datetime, reply: str) -> Delivery:
         delivery.destination,
         State.DELIVERED,
         delivery.attempts,
-        next_attempt=now,
-        received=delivery.received,
-        changed=now,
-        warned=delivery.warned,
-        reply=reply,
-        token=delivery.token,
+        now,
+        delivery.received,
+        now,
+        delivery.warned,
+        reply,
+        delivery.token,
     )
 
 
