@@ -8,7 +8,6 @@ import sys
 from collections import Counter
 from typing import TYPE_CHECKING
 
-import pytest
 from smtpx import Schedule, State
 from smtpx.claims import LEASE
 
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from smtpx import Delivery, MailTx, Queue, RecipientResult
-
-at_once = pytest.mark.skipif(sys.version_info < (3, 12), reason="there each attempt has a turn of its own")
 
 
 class Handed:
@@ -51,15 +48,6 @@ async def test_thousands_of_attempts_that_end_at_once_are_no_recursion() -> None
         while len(site.transport.tried) < 3000:
             await settled()
     assert Counter(site.states().values()) == {State.DELIVERED: 3000}
-
-
-@at_once
-async def test_attempts_that_end_at_once_need_one_turn_of_the_loop_together() -> None:
-    site = Site(FakeTransport(limit=1))
-    async with handed(site, 50) as messages:
-        messages.take()
-        await asyncio.sleep(0)
-        assert len(site.transport.tried) == 50
 
 
 async def test_in_a_turn_of_the_loop_no_more_begin_than_may_be_under_way() -> None:
@@ -161,3 +149,13 @@ async def test_a_stop_is_over_only_when_what_waits_is_delivered_though_others_en
         gate.set()
         await stopping
     assert set(site.states().values()) == {State.DELIVERED}
+
+
+if sys.version_info >= (3, 12):  # before, each attempt has a turn of its own
+
+    async def test_attempts_that_end_at_once_need_one_turn_of_the_loop_together() -> None:
+        site = Site(FakeTransport(limit=1))
+        async with handed(site, 50) as messages:
+            messages.take()
+            await asyncio.sleep(0)
+            assert len(site.transport.tried) == 50

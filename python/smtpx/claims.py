@@ -57,7 +57,7 @@ class Claims:
         self._held: dict[_Key, Delivery] = {}
         self._results: dict[_Key, Delivery] = {}
         self._anew: set[_Key] = set()  # whose claim is none that the attempt under way can settle
-        self._writing: dict[_Key, Delivery] = {}
+        self._writing: dict[_Key, Delivery] = {}  # results that the storage has, and has not confirmed
         self._wake = asyncio.Event()
         self._closing = asyncio.Event()
 
