@@ -8,17 +8,11 @@ from __future__ import annotations
 
 import json
 import logging
-import re
-from datetime import UTC, datetime
-from functools import lru_cache
-from itertools import islice
 from typing import IO, Literal
 
-__all__ = ["JSONFormatter", "TextFormatter", "configure", "printable"]
+from smtpx._core import log_fields, log_line, log_time
 
-_ORDINARY = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
-_FIRST = len(vars(logging.makeLogRecord({})))  # what ``extra=`` adds to a record comes behind these
-_is_plain = re.compile(r"[A-Za-z0-9_.@:+/-]+").fullmatch
+__all__ = ["JSONFormatter", "TextFormatter", "configure", "printable"]
 
 
 def printable(text: str) -> str:
@@ -30,48 +24,16 @@ def printable(text: str) -> str:
     )
 
 
-def _fields(record: logging.LogRecord) -> list[tuple[str, object]]:
-    return [field for field in islice(vars(record).items(), _FIRST, None) if field[0] not in _ORDINARY]
-
-
-def _moment(record: logging.LogRecord) -> str:
-    second, fraction = divmod(record.created, 1)
-    return f"{_second(int(second))}.{int(fraction * 1000):03}Z"
-
-
-@lru_cache(maxsize=2)
-def _second(second: int) -> str:
-    return datetime.fromtimestamp(second, UTC).isoformat(timespec="seconds").removesuffix("+00:00")
-
-
 class TextFormatter(logging.Formatter):
     """``2026-01-31T12:00:00.000Z INFO smtpx.session: session closed peer=127.0.0.1 user="a b"``."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line; a traceback follows it, indented, so that it cannot pass for a line."""
-        parts = [f"{_moment(record)} {record.levelname} {record.name}: {printable(record.getMessage())}"]
-        for name, value in _fields(record):
-            if value is not None and value != "" and name != "event":  # the message says what happened
-                parts.append(f"{name}={_quoted(value)}")
-        line = " ".join(parts)
+        line = log_line(record.created, record.levelname, record.name, record.getMessage(), record.__dict__)
         if record.exc_info:
             trace = self.formatException(record.exc_info).splitlines()
             line = "\n".join([line, *(f"    {printable(part)}" for part in trace)])
         return line
-
-
-def _quoted(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.3f}"
-    if isinstance(value, tuple):  # a peer's address and port
-        value = ":".join(f"[{part}]" if ":" in str(part) else str(part) for part in value)
-    text = str(value)
-    if _is_plain(text):
-        return text
-    text = printable(text)
-    if text and not ({" ", '"', "="} & set(text)):
-        return text
-    return '"' + text.replace('"', '\\"') + '"'
 
 
 class JSONFormatter(logging.Formatter):
@@ -80,11 +42,11 @@ class JSONFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
         line = {
-            "time": _moment(record),
+            "time": log_time(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
-            **dict(_fields(record)),
+            **log_fields(record.__dict__),
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)

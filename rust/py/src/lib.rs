@@ -7,6 +7,7 @@ mod engine;
 mod envelope;
 mod events;
 mod files;
+mod log;
 mod parsers;
 mod pump;
 mod trace;
@@ -28,6 +29,8 @@ mod _core {
     use crate::events::{AuthEvent, CloseEvent, CommandEvent, ErrorEvent, MessageEvent};
     #[pymodule_export]
     use crate::files::keep_files;
+    #[pymodule_export]
+    use crate::log::{log_fields, log_line, log_time};
     #[pymodule_export]
     use crate::parsers::{
         ResponseDecoder, count_bare_newlines, decode_xtext, dot_stuff, dot_unstuff, encode_xtext,
