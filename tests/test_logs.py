@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
+import os
 import sys
 from typing import TYPE_CHECKING, Literal
 
@@ -13,6 +15,7 @@ from smtpx.logs import JSONFormatter, TextFormatter, configure, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 HOSTILE = "x\r\n2026-01-01T00:00:00.000Z INFO smtpx.session: forged\x1b[2J\x9b31m\u202e"
 
@@ -101,6 +104,24 @@ def test_configure_says_where_and_how_and_can_be_called_again(
     assert old.getvalue() == ""
     assert stream.getvalue().startswith(begins)
     assert stream.getvalue().count("\n") == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+async def test_a_forked_child_does_not_write_what_its_parent_will(
+    tmp_path: Path, root_logger: logging.Logger
+) -> None:
+    with (tmp_path / "log").open("w", encoding="utf-8", buffering=1) as file:
+        configure("text", "info", file)
+        root_logger.info("before")
+        child = os.fork()
+        if child == 0:
+            root_logger.error("in the child")
+            os._exit(0)
+        os.waitpid(child, 0)  # noqa: ASYNC222 - its round is not to end
+        await asyncio.sleep(0)
+        lines = (tmp_path / "log").read_text().splitlines()
+        assert [line.split(": ")[1] for line in lines] == ["in the child", "before"]
 
 
 def test_printable_keeps_letters_of_every_script() -> None:

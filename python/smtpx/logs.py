@@ -6,13 +6,17 @@ nothing in it may end the line or steer a terminal (log injection, CWE-117).
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import logging
+import os
+from asyncio import _get_running_loop
 from typing import IO, Literal
 
 from smtpx._core import log_fields, log_line, log_time
 
-__all__ = ["JSONFormatter", "TextFormatter", "configure", "printable"]
+__all__ = ["JSONFormatter", "RoundHandler", "TextFormatter", "configure", "printable"]
 
 
 def printable(text: str) -> str:
@@ -54,6 +58,84 @@ class JSONFormatter(logging.Formatter):
         return json.dumps(line, default=str)
 
 
+class RoundHandler(logging.StreamHandler[IO[str]]):
+    """Writes what an event loop logs in one of its rounds at once at its end: a write costs more than a line.
+
+    That is so up to INFO. What is worse, or logged where no loop runs, is written when it is logged, behind
+    what was logged before it.
+    """
+
+    def __init__(self, stream: IO[str]) -> None:
+        super().__init__(stream)
+        self._lines: list[str] = []
+        self._loop: asyncio.AbstractEventLoop | None = None  # is to write them
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record's line, or have the loop do it."""
+        try:
+            self._lines.append(self.format(record) + self.terminator)
+            loop = _get_running_loop() if record.levelno <= logging.INFO else None
+            if loop is None or (self._loop is not None and self._loop is not loop):
+                # Another loop may be busy, or closed by now.
+                self.flush()
+            elif self._loop is None:
+                loop.call_soon(self._end_round, record)
+                self._loop = loop
+        except RecursionError:
+            raise
+        except Exception:
+            self.handleError(record)
+
+    def _end_round(self, first: logging.LogRecord) -> None:
+        try:
+            self.flush()
+        except Exception:
+            self.handleError(first)
+
+    def flush(self) -> None:
+        """Write what is still to be written."""
+        self.acquire()
+        try:
+            if lines := self._lines:
+                self.forget()
+                self._write(lines)
+            super().flush()
+        finally:
+            self.release()
+
+    def _write(self, lines: list[str]) -> None:
+        try:
+            self.stream.write("".join(lines))
+        except UnicodeEncodeError:
+            # Nothing is written. What one of them cannot be is not to be the others' loss.
+            for line in lines:
+                with contextlib.suppress(UnicodeEncodeError):
+                    self.stream.write(line)
+            super().flush()
+            raise
+
+    def close(self) -> None:
+        """Write what is still to be written; the stream stays open."""
+        with contextlib.suppress(OSError, ValueError):  # as logging.shutdown does
+            self.flush()
+        super().close()
+
+    def forget(self) -> None:
+        """Drop what is still to be written."""
+        self._lines, self._loop = [], None
+
+
+def _forked() -> None:
+    # What was logged before is the parent's to write: else both would.
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, RoundHandler):
+            handler.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+
 def configure(form: Literal["text", "json"], level: str, stream: IO[str]) -> None:
     """Log to ``stream``, instead of where an earlier call said; ``level`` as in ``LogConfig``.
 
@@ -61,6 +143,7 @@ def configure(form: Literal["text", "json"], level: str, stream: IO[str]) -> Non
     """
     logging._srcfile = None  # noqa: SLF001 - the way that logging's documentation names
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    handler = logging.StreamHandler(stream)
+    logging.logAsyncioTasks = False  # type: ignore[attr-defined] # typeshed does not know it
+    handler = RoundHandler(stream)
     handler.setFormatter(JSONFormatter() if form == "json" else TextFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
