@@ -228,6 +228,13 @@ def test_nothing_is_lost_or_out_of_order_between_loops_and_threads(
         assert [line for line in lines if line.startswith(name)] == [f"{name} {n}" for n in range(200)]
 
 
+def test_a_filter_of_the_handler_is_asked(stream: Stream, handler: Failures, log: logging.Logger) -> None:
+    handler.addFilter(lambda record: record.getMessage() != "a")
+    for message in "ab":
+        log.info(message)
+    assert stream.writes == ["b\n"]
+
+
 async def test_a_stream_that_fails_is_handle_errors_and_the_next_line_is_written(
     stream: Stream, handler: Failures, log: logging.Logger
 ) -> None:

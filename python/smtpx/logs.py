@@ -70,6 +70,17 @@ class RoundHandler(logging.StreamHandler[IO[str]]):
         self._lines: list[str] = []
         self._loop: asyncio.AbstractEventLoop | None = None  # is to write them
 
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Do as logging's own does, which takes longer where there is no filter."""
+        if self.filters:
+            return super().handle(record)
+        self.acquire()
+        try:
+            self.emit(record)
+        finally:
+            self.release()
+        return True
+
     def emit(self, record: logging.LogRecord) -> None:
         """Write the record's line, or have the loop do it."""
         try:
