@@ -68,7 +68,7 @@ class RoundHandler(logging.StreamHandler[IO[str]]):
     def __init__(self, stream: IO[str]) -> None:
         super().__init__(stream)
         self._lines: list[str] = []
-        self._loop: asyncio.AbstractEventLoop | None = None  # is to write them
+        self._loop: asyncio.AbstractEventLoop | None = None  # that is to write them
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Do as logging's own does, which takes longer where there is no filter."""
@@ -87,7 +87,7 @@ class RoundHandler(logging.StreamHandler[IO[str]]):
             self._lines.append(self.format(record) + self.terminator)
             loop = _get_running_loop() if record.levelno <= logging.INFO else None
             if loop is None or (self._loop is not None and self._loop is not loop):
-                # Another loop may be busy, or closed by now.
+                # Another loop that is to write may be busy, or closed by now.
                 self.flush()
             elif self._loop is None:
                 loop.call_soon(self._end_round, record)
