@@ -1,10 +1,11 @@
 """From 250 to the mailbox: smtpx as an MTA beside Debian's Postfix, on the same disk, alternated in one run.
 
 ``python -m benches.mta`` (a quarter of an hour, as root; ``--quick`` is a smoke) drives both by Postfix's
-``smtp-source`` over kept connections, and writes the raw figures (``docs/mta.json``) and tables of medians
-(between the markers in ``docs/benchmarks.md`` and ``README.md``). Both sync to the disk what they answer 250
-and what they put into a Maildir, and log each message to a file. What a sync takes decides how they compare:
-``--writes N`` lets the disk do no more than N writes a second (by blkio of cgroup v1), for tables of its own.
+``smtp-source`` over kept connections, once they have served some thousand messages, and writes the raw
+figures (``docs/mta.json``) and tables of medians (between the markers in ``docs/benchmarks.md`` and
+``README.md``). Both sync to the disk what they answer 250 and what they put into a Maildir, and log each
+message to a file. What a sync takes decides how they compare: ``--writes N`` lets the disk do no more than N
+writes a second (by blkio of cgroup v1), for tables of its own.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 OWN, POSTFIX = "smtpx", "Postfix"
+WARMING = 3000  # messages: then the log of SQLite has its size, and Postfix its processes and folders
 NAMES = (OWN, POSTFIX)
 DOMAIN = "example.org"
 _THROTTLE = Path("/sys/fs/cgroup/blkio/blkio.throttle.write_iops_device")
@@ -125,15 +127,15 @@ def arrived(root: Path) -> int:
     return sum(sum(1 for _ in new.iterdir()) for new in root.glob("mail/**/new"))
 
 
-def run(name: str, load: Load, messages: int, root: Path) -> Sample:
-    """Send messages to a fresh server."""
+def run(name: str, load: Load, messages: int, warming: int, root: Path) -> Sample:
+    """Send messages to a server that has served some."""
     with serving(name, root, mailbox=load.mailbox) as (port, pid):
-        send(port, load.sessions, load.sessions)  # processes started, imports done
-        until_arrived(root, load.sessions if load.mailbox else 0)
+        send(port, load.sessions, warming)
+        until_arrived(root, warming if load.mailbox else 0)
         before = process.settled_cpu_seconds(pid)
         start = time.perf_counter()
         send(port, load.sessions, messages)
-        until_arrived(root, load.sessions + messages if load.mailbox else 0)
+        until_arrived(root, warming + messages if load.mailbox else 0)
         rate = messages / (time.perf_counter() - start)
         return Sample(rate, (process.settled_cpu_seconds(pid) - before) / messages * 1e6)
 
@@ -187,10 +189,10 @@ def slow_disk(writes: int) -> Iterator[None]:
 def measure(load: Load, names: list[str], rounds: int, share: float, folder: Path) -> Samples:
     """Run one load, one server after the other in every round."""
     samples: Samples = {name: [] for name in names}
-    messages = max(load.sessions, int(load.messages * share))
+    messages, warming = (max(load.sessions, int(number * share)) for number in (load.messages, WARMING))
     for name in publish.turns(names, rounds):
         os.sync()  # what the one before has left to be written is not this one's work
-        samples[name].append(run(name, load, messages, Path(tempfile.mkdtemp(dir=folder))))
+        samples[name].append(run(name, load, messages, warming, Path(tempfile.mkdtemp(dir=folder))))
     return samples
 
 
