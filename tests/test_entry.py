@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections import OrderedDict
 from datetime import UTC, datetime, timedelta, timezone
 from enum import IntEnum
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from smtpx.mail import MailTx
 from smtpx.session import Session
-from smtpx.storage.entry import _check, decode_envelope, encode_envelope
+from smtpx.storage.entry import _check, decode_envelope, encode_envelope, entry_checksum
 
 
 def plainly_encoded(mail: MailTx) -> bytes:
@@ -193,3 +194,8 @@ def test_what_was_written_is_read_again(mail: MailTx) -> None:
     except TypeError:
         return
     assert plainly_encoded(decode_envelope(envelope, mail.data)) == envelope
+
+
+@given(st.binary(), st.binary(max_size=10_000))
+def test_the_checksum_is_the_crc_32_of_zlib(envelope: bytes, content: bytes) -> None:
+    assert entry_checksum(envelope, content) == zlib.crc32(envelope + content)

@@ -296,7 +296,7 @@ class Environment:
         waiting: list[_Step] = [_Step(self.qualify(address))]
         while waiting:  # no recursion: aliases are as deep as somebody wrote them
             step = waiting.pop()
-            entry = self._entry(step.address)
+            entry = self.entry(step.address)
             if entry is None or isinstance(entry, Account):
                 _reach(found, step)
             elif step.key not in seen:
@@ -313,12 +313,12 @@ class Environment:
 
     def is_final(self, address: str) -> bool:
         """Tell whether the address stands for nothing but itself, so that `resolve` has nothing to do."""
-        entry = self._entry(address)
+        entry = self.entry(address)
         return "@" in address and (entry is None or isinstance(entry, Account))
 
     def knows(self, address: str) -> bool:
         """Tell whether mail to the address is taken here: for an account, an alias, a list or a catch-all."""
-        return self._entry(address) is not None
+        return self.entry(address) is not None
 
     def authenticate(self, username: str, password: str) -> Account:
         """Return the account that logs in, as ``local@domain`` or a local part of the primary domain; blocks.
@@ -339,7 +339,8 @@ class Environment:
         account.authenticate(password)
         return account
 
-    def _entry(self, address: str) -> Sequence[str] | MailingList | Account | None:
+    def entry(self, address: str) -> Sequence[str] | MailingList | Account | None:
+        """Return what the address stands for: an alias' members, a list, an account; None: nobody here."""
         domain = self.domain_of(address)
         return None if domain is None else domain.entry(_local(address))
 

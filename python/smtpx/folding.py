@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Iterator, MutableMapping
+from functools import lru_cache
 from typing import TypeVar, overload
 
 import idna
@@ -14,6 +15,7 @@ __all__ = ["Folded", "ascii_domain", "fold_address", "fold_domain", "fold_local"
 
 _T = TypeVar("_T")
 _D = TypeVar("_D")
+_MAX_DOMAIN = 255
 
 
 def fold_local(local: str) -> str:
@@ -23,6 +25,12 @@ def fold_local(local: str) -> str:
 
 def fold_domain(name: str) -> str:
     """Return the A-label form in lower case; what has none is its own form, and so equals nothing valid."""
+    # What is longer is no domain (RFC 5321 4.5.3.1.2), and not worth the memory.
+    return _folded_domain(name) if len(name) <= _MAX_DOMAIN else name.lower()
+
+
+@lru_cache(maxsize=1024)  # each message asks a dozen times, and mostly for the same few
+def _folded_domain(name: str) -> str:
     if name.isascii():
         return name.lower()
     try:

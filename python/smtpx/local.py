@@ -13,6 +13,7 @@ from smtpx._core import Response, parse_path
 from smtpx.dkim import signer
 from smtpx.dsn import double_bounce, report
 from smtpx.envelopes import envelopes, goes_to_a_list
+from smtpx.environment import Account
 from smtpx.errors import AddressError, ConfigurationError, InvalidCredential, StorageError, StorageFull
 from smtpx.handler import UNVERIFIED, Answer, Handler
 from smtpx.mail import new_id
@@ -117,12 +118,13 @@ class LocalHandler(Handler):
     def check_rcpt(self, session: Session, recipient: str, params: dict[str, str]) -> Answer:  # noqa: ARG002
         """Accept who is known here; elsewhere only from those who may relay."""
         environment = self.environment
-        if environment.domain_of(recipient) is None:
-            return None if self._may_relay(session) else _NO_RELAY
-        if not environment.knows(recipient):
-            return _UNKNOWN
-        if environment.is_final(recipient):
+        entry = environment.entry(recipient)
+        if isinstance(entry, Account):
             return None
+        if entry is None:
+            if environment.domain_of(recipient) is not None:
+                return _UNKNOWN
+            return None if self._may_relay(session) else _NO_RELAY
         try:
             environment.resolve(recipient)
         except ConfigurationError:

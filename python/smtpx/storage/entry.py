@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import zlib
 from datetime import UTC, datetime
 from typing import IO, Any
 
-from smtpx._core import EnvelopeEncoder
+from smtpx._core import EnvelopeEncoder, checksum
 from smtpx.mail import MailTx
 from smtpx.session import Session
 
@@ -42,7 +41,7 @@ def entry_checksum(envelope: bytes, content: bytes) -> int:
 
     """
     try:
-        return zlib.crc32(content, zlib.crc32(envelope))
+        return checksum(envelope, content)
     except TypeError as error:
         raise EntryError(str(error)) from None
 

@@ -6,13 +6,13 @@ import contextlib
 import errno
 import functools
 import itertools
-import json
 import logging
 import os
 import sqlite3
 import tempfile
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from smtpx._core import json_rows
 from smtpx.errors import StorageError, StorageFull
 from smtpx.storage.spool import NO_ROOM, check_directory
 from smtpx.storage.sqlite_schema import add_arriving, migrate, probe
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-__all__ = ["Database", "Reader", "Row", "failure", "to_json"]
+__all__ = ["Database", "Reader", "Row", "failure"]
 
 Row: TypeAlias = tuple[Any, ...]
 
@@ -33,7 +33,6 @@ _LONG = 48 * 1024 * 1024 // _PAGE  # pages in the log; twice as many are less th
 _LOG_KEPT = 64 * 1024 * 1024  # octets: writing over a log that is there spares the file system's journal
 _CACHE = 16 * 1024  # KiB
 _BOUND = 1024 * 1024  # octets of values that a statement may keep; there are nine
-to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class Database:
@@ -102,8 +101,7 @@ class Database:
         """Execute a SELECT so; it should give one row, for each is a step too."""
         if not rows:
             return []
-        # Not escaped: what is no Unicode fails here, as it does anywhere, and is not kept garbled.
-        return self.execute(_from_json(statement, len(rows[0])), (to_json(rows),)).fetchall()
+        return self.execute(_from_json(statement, len(rows[0])), (json_rows(rows),)).fetchall()
 
     def insert_all(self, view: str, rows: Sequence[Row], octets: int) -> None:
         """Insert rows that have bytes among their values, by one statement: all of them or none.

@@ -9,11 +9,11 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from smtpx._core import json_rows
 from smtpx.delivery import Delivery, State, destination_of
 from smtpx.errors import MailNotFound, StorageError
 from smtpx.storage.entry import EntryError, decode_envelope, encode_envelope, entry_checksum
 from smtpx.storage.spool import ID
-from smtpx.storage.sqlite_file import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -158,7 +158,7 @@ def save(db: Database, mails: Sequence[NewMail], owner: str, token: int = 0) -> 
             first, mail.token, by = mail.until, token + 1, owner
             db.handed = True
         checksum = entry_checksum(mail.envelope, mail.content)
-        recipients = to_json(list(zip(mail.destinations, mail.recipients, strict=True)))
+        recipients = json_rows(list(zip(mail.destinations, mail.recipients, strict=True)))
         row = (mail.id, mail.received, checksum, mail.envelope, mail.content, recipients)
         rows.append((*row, mail.attempts, first, mail.saved, mail.token, by))
     db.insert_all("arriving", rows, sum(mail.octets for mail in mails))

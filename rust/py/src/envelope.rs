@@ -1,13 +1,13 @@
 //! The envelope of a stored message, as JSON (docs/spool-format.md).
 
-use std::fmt::Write as _;
-
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{
     PyBool, PyBytes, PyDateAccess as _, PyDateTime, PyDict, PyInt, PyList, PyString, PyTimeAccess as _,
     PyTuple, PyType, PyTzInfo, PyTzInfoAccess as _,
 };
+
+use crate::json::{put, string};
 
 /// Containers within containers that are written here: a list of the recipients' dicts.
 const NESTING: u8 = 2;
@@ -89,6 +89,16 @@ impl EnvelopeEncoder {
         line.text.push_str("}\n");
         Ok(PyBytes::new(py, line.text.as_bytes()))
     }
+}
+
+/// The CRC-32 (int) of two parts (bytes), one behind the other.
+#[pyfunction]
+#[pyo3(signature = (first, second, /))]
+pub fn checksum(first: &Bound<'_, PyBytes>, second: &Bound<'_, PyBytes>) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(first.as_bytes());
+    hasher.update(second.as_bytes());
+    hasher.finalize()
 }
 
 fn are_strings<'py>(mut values: impl Iterator<Item = Bound<'py, PyAny>>) -> bool {
@@ -230,37 +240,4 @@ impl Line<'_> {
         self.text.push_str(text.bind(py).cast::<PyString>()?.to_str()?);
         Ok(())
     }
-}
-
-fn string(out: &mut String, text: &str) {
-    out.push('"');
-    if text.bytes().all(|octet| matches!(octet, b' '..=b'~') && !matches!(octet, b'"' | b'\\')) {
-        out.push_str(text);
-    } else {
-        text.chars().for_each(|char| escaped(out, char));
-    }
-    out.push('"');
-}
-
-fn escaped(out: &mut String, char: char) {
-    match char {
-        '"' => out.push_str("\\\""),
-        '\\' => out.push_str("\\\\"),
-        '\n' => out.push_str("\\n"),
-        '\r' => out.push_str("\\r"),
-        '\t' => out.push_str("\\t"),
-        '\x08' => out.push_str("\\b"),
-        '\x0c' => out.push_str("\\f"),
-        ' '..='~' => out.push(char),
-        _ => {
-            for unit in char.encode_utf16(&mut [0; 2]) {
-                put(out, format_args!("\\u{unit:04x}"));
-            }
-        }
-    }
-}
-
-fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
-    // A String takes everything.
-    let _ = out.write_fmt(text);
 }

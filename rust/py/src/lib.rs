@@ -7,6 +7,7 @@ mod engine;
 mod envelope;
 mod events;
 mod files;
+mod json;
 mod log;
 mod parsers;
 mod pump;
@@ -24,11 +25,13 @@ mod _core {
     #[pymodule_export]
     use crate::engine::{EngineConfig, ServerEngine};
     #[pymodule_export]
-    use crate::envelope::EnvelopeEncoder;
+    use crate::envelope::{EnvelopeEncoder, checksum};
     #[pymodule_export]
     use crate::events::{AuthEvent, CloseEvent, CommandEvent, ErrorEvent, MessageEvent};
     #[pymodule_export]
     use crate::files::keep_files;
+    #[pymodule_export]
+    use crate::json::json_rows;
     #[pymodule_export]
     use crate::log::{log_fields, log_line, log_time};
     #[pymodule_export]
