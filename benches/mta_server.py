@@ -30,6 +30,9 @@ class Discard:
     def concurrency(self, destination: str) -> int:
         return 100
 
+    def is_remote(self, destination: str) -> bool:
+        return False
+
     async def deliver(
         self,
         mail: smtpx.MailTx,

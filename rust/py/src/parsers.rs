@@ -87,7 +87,8 @@ pub fn dot_unstuff<'py>(data: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes
 pub fn count_bare_newlines(data: &Bound<'_, PyAny>) -> PyResult<usize> {
     let octets = Octets::of_bytes(data)?;
     let octets = octets.get()?;
-    Ok(data.py().detach(|| data::count_bare_newlines(octets)))
+    let count = || data::count_bare_newlines(octets);
+    Ok(if octets.len() >= WORTH_DETACHING { data.py().detach(count) } else { count() })
 }
 
 /// A text (str) as xtext (str), the coding of ENVID, ORCPT and AUTH= (RFC 3461 4).
