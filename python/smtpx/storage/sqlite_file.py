@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-__all__ = ["Database", "Reader", "Row", "failure"]
+__all__ = ["BOUND", "Database", "Reader", "Row", "failure"]
 
 Row: TypeAlias = tuple[Any, ...]
 
@@ -32,7 +32,8 @@ _CHECKED_WHOLE = 32 * 1024 * 1024  # octets: some tenths of a second
 _LONG = 48 * 1024 * 1024 // _PAGE  # pages in the log; twice as many are less than the usual reserve
 _LOG_KEPT = 64 * 1024 * 1024  # octets: writing over a log that is there spares the file system's journal
 _CACHE = 16 * 1024  # KiB
-_BOUND = 1024 * 1024  # octets of values that a statement may keep; there are nine
+BOUND = 1024 * 1024
+"""Octets of values that a statement may keep; there are nine."""
 
 
 class Database:
@@ -55,6 +56,7 @@ class Database:
         self.handed = False
         """Whether something was saved that is claimed already: news for other processes alone."""
         self._durable = True
+        self._single = False
         self._pages = 0
         self._changes = 0
         with contextlib.ExitStack() as undo:
@@ -106,13 +108,14 @@ class Database:
     def insert_all(self, view: str, rows: Sequence[Row], octets: int) -> None:
         """Insert rows that have bytes among their values, by one statement: all of them or none.
 
-        The view must ignore a row of NULLs. ``octets`` is about how many the values are.
+        The view must ignore a row of NULLs. ``octets`` is about how many the values are: where they are more
+        than `BOUND`, it is two statements, which belong into a transaction.
         """
         columns, count = len(rows[0]), 1 << (len(rows) - 1).bit_length()
         statement = _inserting(view, columns, count)
         filling = itertools.repeat(None, columns * (count - len(rows)))
         self.execute(statement, (*itertools.chain.from_iterable(rows), *filling))
-        if octets > _BOUND:
+        if octets > BOUND:
             # sqlite3 keeps the statement, one for each power of two, and that a copy of its values.
             self.execute(statement, (None,) * (columns * count))
 
@@ -130,13 +133,14 @@ class Database:
             # In a log, NORMAL syncs nothing at a commit; the next FULL commit syncs what was before it too.
             self.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             self._durable = durable
+        self._single = single
         if not single:
             self.execute("BEGIN IMMEDIATE")
 
     def commit(self, octets: int = 0) -> None:
         """Commit; durable when it returns, where that was asked for. ``octets`` of content were written."""
-        if self.in_transaction:
-            self.execute("COMMIT")
+        if not self._single:
+            self.execute("COMMIT")  # which fails where something has ended the transaction
         changes = self._connection.total_changes
         # How long the log is SQLite does not tell; less than if every row that changed had its own page.
         self._pages += octets // _PAGE + (changes - self._changes) + 8

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from smtpx.batches import Batches
 from smtpx.errors import StorageError, StorageFull
 from smtpx.storage.sqlite_claims import free_leases
-from smtpx.storage.sqlite_file import Database, failure
+from smtpx.storage.sqlite_file import BOUND, Database, failure
 from smtpx.storage.sqlite_messages import micros, save, save_anew
 from smtpx.storage.sqlite_rest import purge, shrink
 from smtpx.storage.wake import Wake
@@ -207,6 +207,8 @@ class Writer:
         """
         if any(type(job.work) is not _Save for job in jobs):
             return False
+        if sum(job.octets for job in jobs) > BOUND:
+            return False  # it is two statements: the second may fail when the first is committed
         some = self._with_room(db, jobs)
         db.begin(durable=True, single=True)
         return not some or self._save_all(db, some)
