@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import TYPE_CHECKING
 
+import pytest
 from smtpx.batches import Batches
+from smtpx.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,4 +77,18 @@ async def test_a_paced_batch_waits_for_what_comes_soon_after_the_one_before() ->
         await asyncio.sleep(0.001)
     await asyncio.gather(*waiting)
     assert sizes.seen == [1, 5]
+    await batches.close()
+
+
+async def test_without_a_thread_a_job_fails_and_the_next_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_thread(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    batches: Batches[None] = Batches("the test", Sizes().do)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        for submit in (batches.submit, batches.submit_patiently):
+            with pytest.raises(StorageError, match="the test cannot begin: can't start new thread"):
+                await asyncio.wait_for(submit(lambda _: None), 10)
+    assert await asyncio.wait_for(batches.submit(lambda _: "done"), 10) == "done"
     await batches.close()

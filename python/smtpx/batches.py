@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import queue
 import threading
 import time
@@ -142,10 +143,22 @@ class Batches(Generic[_T]):
         if jobs and self._thread is None:
             self._jobs = queue.SimpleQueue()
             # A daemon: a program that forgets close() still ends; what it did not await was not promised.
-            self._thread = threading.Thread(target=self._run, args=(self._jobs,), daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, args=(self._jobs,), daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                # Who waits must hear of it, and the next job tries again.
+                self._refuse(jobs, StorageError(errno.EAGAIN, f"{self._name} cannot begin: {error}"))
+                return
+            self._thread = thread
         for job in jobs:
             self._jobs.put(job)
+        jobs.clear()
+
+    def _refuse(self, jobs: list[Job[_T]], error: StorageError) -> None:
+        for job in jobs:
+            job.fail(error)
+        _deliver(jobs)
         jobs.clear()
 
     async def close(self) -> None:
