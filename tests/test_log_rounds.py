@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from smtpx.logs import RoundHandler
@@ -290,3 +290,39 @@ loop.run_forever()
 """
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert ran.stderr.endswith("INFO root: last\n")
+
+
+async def test_what_is_logged_while_the_round_is_begun_keeps_no_later_line_back(
+    log: logging.Logger, stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    call_soon = loop.call_soon
+
+    def with_a_finalizer(*args: Any) -> asyncio.Handle:
+        handle = call_soon(*args)
+        log.warning("a finalizer")
+        return handle
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "call_soon", with_a_finalizer)
+        log.info("first")
+    await asyncio.sleep(0)
+    log.info("second")
+    await asyncio.sleep(0)
+    assert stream.writes == ["first\na finalizer\n", "second\n"]
+
+
+async def test_what_a_finalizer_logs_while_lines_are_taken_writes_none_twice(
+    handler: Failures, log: logging.Logger, stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forget = handler.forget
+
+    def with_a_finalizer() -> list[str]:
+        monkeypatch.undo()
+        log.warning("a finalizer")
+        return forget()
+
+    log.info("first")
+    monkeypatch.setattr(handler, "forget", with_a_finalizer)
+    await asyncio.sleep(0)
+    assert stream.writes == ["first\na finalizer\n"]

@@ -107,8 +107,7 @@ class RoundHandler(logging.StreamHandler[IO[str]]):
         """Write what is still to be written."""
         self.acquire()
         try:
-            if lines := self._lines:
-                self.forget()
+            if lines := self.forget():
                 self._write(lines)
             super().flush()
         finally:
@@ -131,9 +130,11 @@ class RoundHandler(logging.StreamHandler[IO[str]]):
             self.flush()
         super().close()
 
-    def forget(self) -> None:
-        """Drop what is still to be written."""
-        self._lines, self._loop = [], None
+    def forget(self) -> list[str]:
+        """Return what is still to be written, which nobody else will write."""
+        # At once: a finalizer or a signal's handler may log, in this thread, at any call that we make.
+        lines, self._lines, self._loop = self._lines, [], None
+        return lines
 
 
 def _forked() -> None:
