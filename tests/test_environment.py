@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import TYPE_CHECKING, Any
 
 import bcrypt
@@ -163,6 +164,14 @@ def test_local_parts_are_matched_in_any_case_and_normal_form() -> None:
     domain = Domain("example.org")
     domain.add(account("Jürgen"))
     assert domain.accounts["JU\u0308RGEN"].local == "Jürgen"
+
+
+@pytest.mark.parametrize("local", ["H\u0331", "J\u030c", "\u03aa\u0301"])
+def test_a_letter_that_composes_with_a_mark_only_where_it_is_small_is_matched_too(local: str) -> None:
+    domain = Domain("example.org")
+    domain.add(account(local))
+    for written in (local, local.lower(), unicodedata.normalize("NFC", local.lower())):
+        assert domain.accounts.get(written) is domain.accounts[written]
 
 
 def test_an_account_is_added_replaced_and_removed() -> None:

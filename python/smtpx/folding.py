@@ -20,7 +20,10 @@ _MAX_DOMAIN = 255
 
 def fold_local(local: str) -> str:
     """Return the local part in lower case (RFC 5321 2.4 leaves that to us) and NFC (RFC 6532 3.1)."""
-    return local.lower() if local.isascii() else unicodedata.normalize("NFC", local).lower()
+    if local.isascii():
+        return local.lower()
+    # Again behind it: some letters compose with a mark only where they are small (U+1E96).
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", local).lower())
 
 
 def fold_domain(name: str) -> str:
