@@ -8,6 +8,7 @@ use pyo3::types::{
 };
 
 use crate::json::{put, string};
+use crate::parsers::WORTH_DETACHING;
 
 /// Containers within containers that are written here: a list of the recipients' dicts.
 const NESTING: u8 = 2;
@@ -95,10 +96,14 @@ impl EnvelopeEncoder {
 #[pyfunction]
 #[pyo3(signature = (first, second, /))]
 pub fn checksum(first: &Bound<'_, PyBytes>, second: &Bound<'_, PyBytes>) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(first.as_bytes());
-    hasher.update(second.as_bytes());
-    hasher.finalize()
+    let (py, first, second) = (first.py(), first.as_bytes(), second.as_bytes());
+    let of_both = || {
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(first);
+        hasher.update(second);
+        hasher.finalize()
+    };
+    if first.len() + second.len() >= WORTH_DETACHING { py.detach(of_both) } else { of_both() }
 }
 
 fn are_strings<'py>(mut values: impl Iterator<Item = Bound<'py, PyAny>>) -> bool {
