@@ -392,7 +392,7 @@ def test_verify_counts_each_recipient_in_one_state(stopped: Site) -> None:
         ("UPDATE body SET content = x'00'", "its content is damaged: the checksum does not match"),
         (
             "UPDATE body SET content = CAST(content AS TEXT)",
-            "its content is damaged: a bytes-like object is required, not 'str'",
+            "its content is damaged: there is text where octets are kept",
         ),
         ("UPDATE recipient SET state = 'lost' WHERE place = 0", "recipient 0 is in no state: lost"),
         ("UPDATE message SET finished = received", "is marked as done with, and 2 recipients wait"),

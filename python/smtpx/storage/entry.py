@@ -42,8 +42,8 @@ def entry_checksum(envelope: bytes, content: bytes) -> int:
     """
     try:
         return checksum(envelope, content)
-    except TypeError as error:
-        raise EntryError(str(error)) from None
+    except TypeError:
+        raise EntryError("there is text where octets are kept") from None
 
 
 def entry_header(envelope: bytes, content: bytes) -> bytes:
