@@ -86,9 +86,9 @@ class Folded(MutableMapping[str, _T]):
 
     def get(self, key: str, /, default: _T | _D | None = None) -> _T | _D | None:
         """Return the value of the key, or the default; Mapping's own raises and catches an error for that."""
-        items = self._items
         # Nearly always it is written as it is kept: what a key is folded to, folds to itself.
-        return items[key] if key in items else items.get(self._fold(key), default)
+        found = self._items.get(key, default)
+        return self._items.get(self._fold(key), default) if found is default else found
 
     def __setitem__(self, key: str, value: _T) -> None:
         self._items[self._fold(key)] = value

@@ -32,7 +32,7 @@ _log = logging.getLogger("smtpx.maildir")
 
 _CONCURRENCY = 64
 _ENOUGH = 1024 * 1024  # octets of a batch: to write them takes longer than the commit that more would share
-_PACE = 0.005
+_PACE = 0.005  # seconds: the sync of a folder costs as much for few letters as for many
 _UNSAFE = re.compile(r"[^0-9A-Za-z-]")
 _MAX_NAME = 200  # octets; readers put flags behind it
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE}
