@@ -318,6 +318,7 @@ async def test_a_save_cancelled_before_it_begins_is_not_done_and_one_in_the_midd
     await asyncio.gather(begun, waiting, return_exceptions=True)
     mail.reset()  # what the caller does with its message then does not tear it
     commits.open.set()
+    await queue.open()  # a job of the thread that writes, behind what it has begun
     assert await queue.mail_load_all() == [message(name="1")]
 
 
