@@ -4,8 +4,8 @@
 ``smtp-source`` over kept connections, once they have served some thousand messages, and writes the raw
 figures (``docs/mta.json``) and tables of medians (between the markers in ``docs/benchmarks.md`` and
 ``README.md``). Both sync to the disk what they answer 250 and what they put into a Maildir, and log each
-message to a file. What a sync takes decides how they compare: ``--writes N`` lets the disk do no more than N
-writes a second (by blkio of cgroup v1), for tables of its own.
+message to a file. What a sync takes decides how they compare: ``--writes N`` runs both on an ext4 of
+their own that does no more than N writes a second (by blkio of cgroup v1), for tables of its own.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import contextlib
 import os
 import pwd
 import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
@@ -26,6 +25,7 @@ from smtpx import Account
 from smtpx.accounts import AccountFile
 
 from benches import peers, process, publish
+from benches.disk import place
 from benches.postfix import instance, make_instance
 from benches.publish import Bar
 from benches.queue import fsync_ms
@@ -37,8 +37,6 @@ OWN, POSTFIX = "smtpx", "Postfix"
 WARMING = 3000  # messages: then the log of SQLite has its size, and Postfix its processes and folders
 NAMES = (OWN, POSTFIX)
 DOMAIN = "example.org"
-_THROTTLE = Path("/sys/fs/cgroup/blkio/blkio.throttle.write_iops_device")
-DISK = Path("/var/tmp")  # not /tmp: that may be in memory, where a sync is nothing
 _CONFIG = """\
 hostname = "mail.example.com"
 spool = "."
@@ -157,37 +155,6 @@ def send(port: int, sessions: int, messages: int) -> None:
     subprocess.run([*command, *much, *addresses, f"inet:{peers.HOST}:{port}"], check=True)
 
 
-@contextlib.contextmanager
-def place() -> Iterator[Path]:
-    """Make the folder that has a folder for each run, removed when all of them are done.
-
-    For minutes ext4 uses no inode again, and who makes a file nearby pays for the search past them all: so
-    nothing is removed between runs, each is put into another group of blocks, and to measure again at once is
-    to measure that.
-    """
-    with tempfile.TemporaryDirectory(prefix="mta-", dir=DISK) as directory:
-        Path(directory).chmod(0o755)  # not all of Postfix's processes are root's
-        subprocess.run(["chattr", "+T", directory], check=False)
-        yield Path(directory)
-
-
-@contextlib.contextmanager
-def slow_disk(writes: int) -> Iterator[None]:
-    """Let the disk do so many writes a second; 0: as many as it can."""
-    if not writes:
-        yield
-        return
-    device = DISK.stat().st_dev
-    name = f"{os.major(device)}:{os.minor(device)}"
-    if not _THROTTLE.exists():
-        sys.exit(f"--writes needs root, a whole disk at {DISK}, and cgroup v1: there is no {_THROTTLE}")
-    _THROTTLE.write_text(f"{name} {writes}")
-    try:
-        yield
-    finally:
-        _THROTTLE.write_text(f"{name} 0")
-
-
 def measure(load: Load, names: list[str], rounds: int, share: float, folder: Path) -> Samples:
     """Run one load, one server after the other in every round."""
     samples: Samples = {name: [] for name in names}
@@ -205,8 +172,8 @@ def main() -> None:
     names = arguments.only or list(NAMES)
     rounds, share = (1, 0.05) if arguments.quick else (arguments.rounds, 1.0)
     results: dict[str, Samples] = {}
-    with place() as folder, slow_disk(arguments.writes):
-        sync = f"one fsync of 4 KiB took {fsync_ms(DISK):.2f} ms"
+    with place(arguments.writes) as folder:
+        sync = f"one fsync of 4 KiB took {fsync_ms(folder):.2f} ms"
         for load in LOADS:
             print(f"{load.title} ...", flush=True)
             results[load.title] = measure(load, names, rounds, share, folder)
@@ -232,7 +199,7 @@ def main() -> None:
             for load, samples in results.items()
         },
     )
-    limit = f"no more than {arguments.writes:,} writes a second; " if arguments.writes else ""
+    limit = f"ext4 with a journal, {arguments.writes:,} writes a second; " if arguments.writes else ""
     conditions = f"Medians of {rounds} rounds; {limit}{sync}; {publish.conditions()}."
     publish.section(page, f"{summary}\n\n{conditions}")
     publish.section(f"{page}-details", f"{verdicts}\n\n{cost}")
