@@ -12,6 +12,7 @@ from email.utils import format_datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from smtpx.handover import fit, on_the_wire
 from smtpx.mail import MailTx
 from smtpx.received import count_received, received_line
 from smtpx.session import Peer, Session
@@ -112,6 +113,12 @@ def test_an_address_in_utf8_is_shown_in_a_utf8_message_only() -> None:
     assert " for " not in line(session(), ["jörg@example.org"])
 
 
+def test_a_domain_beyond_ascii_is_shown_as_a_labels_and_so_the_line_needs_no_smtputf8_further_on() -> None:
+    shown = line(session(), ["joe@bücher.example"], params={"SMTPUTF8": ""})
+    assert "for <joe@xn--bcher-kva.example>" in shown
+    assert fit(MailTx("a@b.org", ["joe@xn--bcher-kva.example"], shown.encode()), {"8BITMIME"}).refused == {}
+
+
 @pytest.mark.parametrize(
     "helo",
     ["a\r\nX-Injected: 1", "a\0b", "a) with (b", "a;b", "a b", "ü.example", "", "x" * 5000, "<a@b>", '"'],
@@ -175,7 +182,7 @@ def plain_line(mail: MailTx, by: str, date: datetime) -> bytes:
         if session.tls_info:
             lines[-1] += f" ({re.sub('[^A-Za-z0-9._ -]', '_', session.tls_info)[:255]})"
     if len(mail.recipients) == 1:
-        path = mail.recipients[0]
+        path = on_the_wire(mail.recipients[0])
         shown = path.isascii() or "SMTPUTF8" in mail.params
         if shown and len(path) <= 900 and not re.search(r"[\x00-\x1f\x7f]", path):
             lines.append(f"for <{path}>")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from smtpx._core import count_received, trace_line
+from smtpx.errors import AddressError
+from smtpx.folding import ascii_domain
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -30,4 +33,8 @@ def received_line(mail: MailTx, by: str, date: datetime) -> bytes:
         logged_in = session.user is not None
         client = (session.helo, host, session.esmtp, session.tls, logged_in, session.tls_info)
     recipient = recipients[0] if len(recipients) == 1 else None
+    if recipient is not None and not recipient.isascii():
+        # A domain beyond ASCII needs no SMTPUTF8 of the next host: nor may what we add to the header.
+        with suppress(AddressError):
+            recipient = ascii_domain(recipient)
     return trace_line(by, mail.id, date, "SMTPUTF8" in mail.params, recipient, client)
