@@ -92,6 +92,19 @@ async def test_it_is_not_asked_for_reports_that_the_queue_makes(scripted: Script
     assert b"MAIL FROM:<a@b.org>\r\nRCPT TO:<joe@example.org>\r\n" in said
 
 
+async def test_the_log_says_why_an_lmtp_server_cannot_be_reached(
+    tmp_path: Path, scripted: Scripted, caplog: pytest.LogCaptureFixture
+) -> None:
+    await lmtp(f"lmtp+unix://{tmp_path}/none", message())
+    (tmp_path / "file").touch()
+    await lmtp(f"lmtp+unix://{tmp_path}/file", message())
+    await lmtp(scripted([say(b"554 5.3.2 closed for repairs\r\n"), close()]).url("lmtp"), message())
+    missing, refused, closed = (record.getMessage() for record in caplog.records)
+    assert "No such file or directory" in missing
+    assert "refused" in refused
+    assert "closed for repairs" in closed
+
+
 async def test_an_internationalised_address_that_the_lmtp_server_cannot_take_goes_back(
     scripted: Scripted,
 ) -> None:

@@ -77,6 +77,9 @@ class LMTPTransport(Closing):
         except ClientError as error:
             failure = error
             results = error.result or {}
+            if any(each.response is None for each in results.values()):
+                # Else nobody learns that it is the socket's rights, its path or its host's name.
+                _log.warning("nothing could be delivered to %s: %s", self.target, error)
         return {each: self._told(results.get(each, _NOT_NOW), failure) for each in recipients}
 
     async def close(self) -> None:
