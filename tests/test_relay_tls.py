@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from smtpx import Outcome, Relay, Timeouts
+from smtpx.route import parse_route
 
 from tests.clients import LARGE
 from tests.names import Names
@@ -224,3 +225,21 @@ def test_a_login_is_made_within_tls(run: Run, scripted: Scripted, certificate: C
 
     run(main())
     assert server.received[0].index(b"STARTTLS") < server.received[0].index(b"AUTH PLAIN")
+
+
+def test_a_login_that_cannot_be_made_of_the_password_is_told_as_one_that_was_refused(
+    run: Run, scripted: Scripted, certificate: Certificate, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = scripted(polite("STARTTLS", "AUTH PLAIN", starttls=then(say(GO), start_tls(certificate.server))))
+    names = Names(addresses={"localhost": ["127.0.0.1"]})
+    route = parse_route(f"smtp+starttls://localhost:{server.port}", "joe", "sec\0ret")
+
+    async def main() -> None:
+        async with Relay(
+            "mail.example.com", resolver=names, smart_host=route, context=certificate.client
+        ) as relay:
+            assert await to_one(relay) == (Outcome.TEMPORARY, 451, "4.7.8")
+
+    run(main())
+    assert "a password has no NUL" in caplog.text
+    assert "Traceback" not in caplog.text

@@ -87,7 +87,7 @@ def test_a_password_that_others_can_read_is_not_taken(tmp_path: Path) -> None:
         read_password(path)
 
 
-@pytest.mark.parametrize("octets", [b"", b"\nsecret\n", b"\xff\n"])
+@pytest.mark.parametrize("octets", [b"", b"\nsecret\n", b"\xff\n", b"s\0e\0c\0\n"])
 def test_a_password_file_without_one_is_told(tmp_path: Path, octets: bytes) -> None:
     path = tmp_path / "password"
     path.write_bytes(octets)

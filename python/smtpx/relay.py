@@ -184,7 +184,7 @@ class Relay(Closing):
                 try:
                     async with asyncio.timeout_at(deadline):
                         link = await self._open(place)
-                except ClientError as error:
+                except (ClientError, ConfigurationError) as error:
                     failures.append(_failure(place, error))
                     if _of_login(error):
                         _log.error("the login at %s failed: %s", place.target, error)
@@ -310,12 +310,13 @@ def _unanswered(result: RecipientResult) -> bool:
     return own and result.outcome is Outcome.TEMPORARY
 
 
-def _of_login(error: ClientError) -> bool:
+def _of_login(error: Exception) -> bool:
+    # ConfigurationError: no mechanism that both sides know can carry the user name or the password.
     refused = isinstance(error, CommandRefused) and error.command.startswith("AUTH")
-    return refused or isinstance(error, (InvalidCredential, LoginBroken, NotOffered))
+    return refused or isinstance(error, (InvalidCredential, LoginBroken, NotOffered, ConfigurationError))
 
 
-def _failure(place: _Place, error: ClientError) -> RecipientResult:
+def _failure(place: _Place, error: Exception) -> RecipientResult:
     """Return what to say of a host that did not get as far as the message."""
     host = place.target.host
     if _of_login(error):

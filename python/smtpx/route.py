@@ -49,7 +49,7 @@ def read_password(path: Path) -> str:
     """Return the first line of a file that only its owner, and his group, can read.
 
     Raises:
-        ConfigurationError: it cannot be read, others can read it too, or it is empty.
+        ConfigurationError: it cannot be read, others can read it too, it is empty, or no login can carry it.
 
     """
     try:
@@ -62,6 +62,8 @@ def read_password(path: Path) -> str:
         raise ConfigurationError(f"{path}: the password cannot be read: {told}") from error
     if not password:
         raise ConfigurationError(f"{path}: the first line is empty: write the password there")
+    if "\0" in password:
+        raise ConfigurationError(f"{path}: the first line has a NUL: write the password there as UTF-8 text")
     return password
 
 
