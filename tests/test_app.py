@@ -180,6 +180,14 @@ def test_h66_a_certificate_that_does_not_match_its_key_leaves_the_old_one_in_use
     assert site.certificate_shown() == old
 
 
+def test_a_place_that_cannot_even_be_looked_for_leaves_the_old_configuration_in_use(site: Site) -> None:
+    site.change("/mail/", f"/{'x' * 300}/")
+    assert "line 3: 'deliver': there is no folder" in site.fail_to_reload()
+    site.log_in()
+    site.served.event("delivered")
+    assert len(site.letters()) == 1
+
+
 def test_a_session_goes_on_through_a_reload_of_domains_and_certificates(site: Site) -> None:
     with site.client() as client:
         assert refused(client, "postmaster@example.net")

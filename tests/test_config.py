@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import math
+import os
 import re
 from pathlib import Path
 
@@ -301,6 +303,36 @@ def test_missing_files_are_told_each_with_its_line(file: Path) -> None:
     ]
     assert "mkdir" in lines[0]
     assert "smtpx account add" in lines[1]
+
+
+@pytest.mark.parametrize("name", ["spool", "accounts", "certificate", "key", "deliver"])
+def test_a_place_that_the_user_may_not_look_at_is_told_with_its_line(
+    file: Path, pair: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    places = {"spool": tmp_path, "accounts": tmp_path / "accounts.toml", "deliver": tmp_path / "m"}
+    closed = {**places, "certificate": pair[0], "key": pair[1]}[name]
+    stat = Path.stat
+
+    def refusing(path: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        if path == closed:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return stat(path, follow_symlinks=follow_symlinks)
+
+    (tmp_path / "m").mkdir()
+    monkeypatch.setattr(Path, "stat", refusing)
+    (line,) = faults(file, f'deliver = "maildir:{tmp_path}/m/{{local}}"\n{TLS}', files=True)
+    assert re.match(rf"line \d: '{name}': {re.escape(str(closed))}: Permission denied: ", line)
+    assert line.endswith("or run as the user whose they are")
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "x\\u0000x"])
+def test_a_place_of_an_impossible_name_is_not_there(file: Path, pair: tuple[Path, Path], name: str) -> None:
+    assert pair
+    text = TLS.replace('"."', f'"{name}"').replace("c.pem", name)
+    text = f'deliver = "maildir:/{name.replace("0000", "0001")}/{{local}}"\n{text}'
+    told = [line.split(": ")[1:3] for line in faults(file, text, files=True)]
+    assert [where for where, _ in told] == ["'deliver'", "'spool'", "'certificate'"]
+    assert all(text.startswith("there is no ") for _, text in told)
 
 
 def test_h66_a_key_that_does_not_belong_to_the_certificate(

@@ -308,6 +308,7 @@ LAYERS = [
     "smtpx.local_delivery",
     "smtpx",
     "smtpx.toml",
+    "smtpx.places",
     "smtpx.systemd",
     "smtpx.certificate",
     "smtpx.logs",

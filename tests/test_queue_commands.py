@@ -322,6 +322,11 @@ def test_either_messages_are_named_or_all(stopped: Site, arguments: tuple[str, .
     assert "name the messages, or all of them with --all" in ended.stderr
 
 
+def test_a_place_where_no_queue_can_be_is_told_without_a_traceback(stopped: Site) -> None:
+    stopped.change('spool = "spool"', f'spool = "{"x" * 300}"')
+    assert refused(stopped, "list").startswith(f"error: {stopped.folder}/xxx")
+
+
 def test_without_a_queue_the_mend_is_told(stopped: Site) -> None:
     assert refused(stopped, "list") == (
         f"error: {stopped.folder}/spool/queue.db: there is no queue yet: smtpx serve makes it,"

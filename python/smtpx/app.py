@@ -174,6 +174,8 @@ class App:
         except ConfigurationError as error:
             for line in str(error).splitlines():
                 _logger.error("the old configuration stays in use: %s", line)
+        except OSError as error:  # of the system, as too many open files: no reason to end what runs
+            _logger.error("the old configuration stays in use: %s", error)
         else:
             _logger.info("reloaded", extra={"event": "reload"})
         systemd.notify("READY=1")

@@ -12,6 +12,7 @@ from smtpx.environment import DKIMOptions, Domain, Environment, MailingList
 from smtpx.errors import AddressError, ConfigurationError
 from smtpx.folding import fold_domain, fold_local
 from smtpx.local_delivery import local_transport, maildir_template
+from smtpx.places import is_there
 from smtpx.toml import Document, Where
 
 __all__ = [
@@ -175,9 +176,13 @@ def check_folders(document: Document, deliver: str, domains: Mapping[str, Domain
     ]
     for where, way in places:
         template = maildir_template(way)
-        if template is not None and not template.root.is_dir():
-            told = f"'deliver': there is no folder {template.root}: make it (mkdir -m 700), or correct it"
-            document.fault(where, told)
+        try:
+            if template is None or is_there(template.root, folder=True):
+                continue
+            told = f"there is no folder {template.root}: make it (mkdir -m 700), or correct it"
+        except ConfigurationError as error:
+            told = str(error)
+        document.fault(where, f"'deliver': {told}")
 
 
 def _groups(name: str, domain: DomainConfig) -> Iterator[tuple[Where, str, tuple[str, ...]]]:

@@ -20,6 +20,7 @@ from smtpx.envelopes import envelopes
 from smtpx.errors import ConfigurationError, MailNotFound
 from smtpx.folding import fold_domain
 from smtpx.logs import printable
+from smtpx.places import is_there
 from smtpx.site import build_environment
 from smtpx.storage import SQLiteStorage, import_spool
 from smtpx.told import told
@@ -66,7 +67,7 @@ def _run(path: Path | None, work: Callable[[SQLiteStorage], Awaitable[_T]]) -> _
 
     async def run() -> _T:
         settings = config.load(path or config.DEFAULT_PATH, files=False)
-        if not settings.database.exists():
+        if not is_there(settings.database):
             raise ConfigurationError(
                 f"{settings.database}: there is no queue yet: smtpx serve makes it, or correct 'spool'"
             )
