@@ -20,6 +20,7 @@ from smtpx.app import App
 from smtpx.certificate import make_certificate
 from smtpx.config import Config, load
 from smtpx.errors import ConfigurationError
+from smtpx.listener import Listener
 from smtpx.site import build_environment
 
 from tests.peer import Peer
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from smtpx.listener import Listener
 
 if sys.platform == "win32":
     pytest.skip("a console process of Windows takes no signals", allow_module_level=True)
@@ -353,6 +353,36 @@ def test_a_port_that_is_taken_is_told_with_the_mend(stopped: Site) -> None:
 def test_an_address_that_is_not_of_this_machine_is_told_with_the_mend(stopped: Site) -> None:
     stopped.change("127.0.0.1", "192.0.2.1")
     assert "this machine has no such address; correct 'host'" in failure(stopped)
+
+
+@pytest.mark.parametrize(
+    ("name", "mend"),
+    [
+        ("none/smtp", "make the folder {folder}/none (RuntimeDirectory= of systemd), or correct 'path'"),
+        ("accounts.toml", "stop the server that has it, remove the file, or correct 'path'"),
+        ("x" * 120, "AF_UNIX path too long: correct 'path'"),
+    ],
+)
+def test_a_path_that_cannot_be_listened_on_is_told_with_the_mend(stopped: Site, name: str, mend: str) -> None:
+    stopped.change("[domains", f'[[listener]]\npath = "{stopped.folder}/{name}"\n[domains')
+    told = failure(stopped)
+    assert told.startswith(f"error: cannot listen on {stopped.folder}/{name}: ")
+    assert told.endswith(f"{mend.format(folder=stopped.folder)}\n")
+
+
+def test_a_path_in_a_folder_of_others_is_told_with_the_mend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bind(listener: Listener) -> list[socket.socket]:
+        raise PermissionError(errno.EACCES, f"cannot listen on {listener.path}: Permission denied")
+
+    monkeypatch.setattr(app_module, "bind", bind)
+    monkeypatch.setattr(logs, "configure", lambda *how: None)  # pytest's own handlers stay
+    (tmp_path / "accounts.toml").touch()
+    listeners = (Listener("smtp", path=tmp_path / "smtp"),)
+    config = Config("a.org", spool=tmp_path, accounts=tmp_path / "accounts.toml", listeners=listeners)
+    with pytest.raises(ConfigurationError, match=r"Permission denied: let the server write to .* \(chown\)"):
+        asyncio.run(App(lambda: config).run())
 
 
 def test_a_low_port_without_the_right_to_it_is_told_with_the_mend(

@@ -251,7 +251,7 @@ class App:
                 try:
                     places.append((listener, bind(listener)))
                 except OSError as error:
-                    raise ConfigurationError(_mend(error)) from error
+                    raise ConfigurationError(_mend(error, listener)) from error
             undo.pop_all()
         return places
 
@@ -284,10 +284,19 @@ def _close(places: Sequence[_Place], keep: Sequence[_Place] = ()) -> None:
                     Path(listener.path).unlink(missing_ok=True)
 
 
-def _mend(error: OSError) -> str:
+def _mend(error: OSError, listener: Listener) -> str:
     told = error.strerror or str(error)
     if isinstance(error, socket.gaierror):
         return f"a listener's host has no address here: {told}; correct 'host'"
+    if listener.path is not None:
+        folder = Path(listener.path).parent
+        mends = {
+            errno.EACCES: f"let the server write to {folder} (chown), or correct 'path'",
+            errno.ENOENT: f"make the folder {folder} (RuntimeDirectory= of systemd), or correct 'path'",
+            errno.EADDRINUSE: "stop the server that has it, remove the file, or correct 'path'",
+        }
+        mend = mends.get(error.errno or 0, "correct 'path'")
+        return f"{told}: {mend}"
     mends = {
         errno.EACCES: "ports below 1024 need CAP_NET_BIND_SERVICE: give it to the service"
         " (AmbientCapabilities= of systemd), hand in a socket, or set another port",

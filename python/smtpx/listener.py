@@ -111,15 +111,15 @@ def bind(listener: Listener) -> list[socket.socket]:
 
 
 def _bind_path(path: Path) -> socket.socket:
-    if _is_left(path):
-        path.unlink()
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
+        if _is_left(path):
+            path.unlink()
         sock.bind(os.fspath(path))
         sock.listen(BACKLOG)
-    except OSError as error:
+    except OSError as error:  # of a path that is too long it has neither number nor strerror
         sock.close()
-        raise OSError(error.errno, f"cannot listen on {path}: {error.strerror}") from error
+        raise OSError(error.errno, f"cannot listen on {path}: {error.strerror or error}") from error
     return sock
 
 
