@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from smtpx.config import load
+from smtpx.domain_config import build_domains
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -73,7 +74,11 @@ def test_the_configuration_of_the_readme_has_no_fault(tmp_path: Path) -> None:
     assert written is not None
     file = tmp_path / "smtpx.toml"
     file.write_text(written[1], encoding="utf-8")
-    assert list(load(file, files=False).domains) == ["example.org"]
+    config = load(file, files=False)
+    assert list(config.domains) == ["example.org", "mail.example.org"]
+    # Notifications name him, and those that fail come to him: into a mailbox that somebody reads.
+    environment = build_domains(config.hostname, config.domains)
+    assert environment.expand(environment.primary_domain.postmaster.short) == ["joe@example.org"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
