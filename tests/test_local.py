@@ -213,7 +213,11 @@ async def test_h73_more_than_100_received_lines_are_a_loop(
     ("error", "answer"), [(StorageFull(28, "full"), "452 4.3.1"), (StorageError(5, "the disk"), "451 4.3.0")]
 )
 async def test_h91_h92_what_is_not_stored_is_not_250(
-    environment: Environment, tmp_path: Path, error: Exception, answer: str
+    environment: Environment,
+    tmp_path: Path,
+    error: Exception,
+    answer: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     saved: list[MailTx] = []
     handler = LocalHandler(environment, Failing(tmp_path, error), on_saved=saved.append)
@@ -221,6 +225,8 @@ async def test_h91_h92_what_is_not_stored_is_not_250(
     assert code(response) == answer
     assert str(error) not in response.message
     assert saved == []
+    assert str(error) in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 async def test_on_saved_gets_each_message_after_it_is_stored(

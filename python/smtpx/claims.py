@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, TypeAlias
 
 from smtpx.delivery import State
+from smtpx.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -126,11 +127,11 @@ class Claims:
             self._writing, self._results = self._results, {}
             try:
                 lost = await self._storage.settle(batch)
-            except Exception:
+            except Exception as error:
                 failures += 1
-                _log.exception(
-                    "results could not be written", extra={"event": "unwritten", "count": len(batch)}
-                )
+                trace = not isinstance(error, StorageError)
+                fields = {"event": "unwritten", "count": len(batch)}
+                _log.error("results could not be written: %s", error, exc_info=trace, extra=fields)
                 self._results = {(one.mail_id, one.index): one for one in batch} | self._results
                 self._writing = {}
                 if self._closing.is_set() and failures > 1:

@@ -155,8 +155,8 @@ class LocalHandler(Handler):
         except StorageFull as error:
             _log.warning("message %s refused: %s", mail.id, error)
             return _NO_ROOM
-        except StorageError:
-            _log.exception("message %s could not be stored", mail.id)
+        except StorageError as error:
+            _log.error("message %s could not be stored: %s", mail.id, error)
             return _STORAGE_FAILED
         return Response(250, f"2.0.0 OK {mail.id}")
 

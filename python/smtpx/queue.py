@@ -193,10 +193,11 @@ class Queue:
                     await self._claim()
                     failures = 0
                     continue
-            except Exception:
+            except Exception as error:
                 failures += 1
                 self._more = True
-                log.exception("the storage failed", extra={"event": "storage"})
+                trace = not isinstance(error, StorageError)
+                log.error("the storage failed: %s", error, exc_info=trace, extra={"event": "storage"})
                 await self._clock.wait(self._stopping, backoff(failures))
                 continue
             await self._clock.wait(self._wake, self._pause())
@@ -396,8 +397,8 @@ class Queue:
         """Return the message; None where it cannot be read, which an operator has to look at."""
         try:
             return await self._contents.load(group.mail_id, remote=group.remote)
-        except StorageError:
-            log.exception("message cannot be read, and is kept", extra=_of(group))
+        except StorageError as error:
+            log.error("message cannot be read, and is kept: %s", error, extra=_of(group))
             return None
 
     # -- results
@@ -449,8 +450,9 @@ class Queue:
                 answer = self._on_outcomes(mail, reports)
                 if inspect.isawaitable(answer):
                     await answer
-            except Exception:
-                log.exception("outcomes could not be reported", extra=_of(group))
+            except Exception as error:
+                trace = not isinstance(error, StorageError)
+                log.error("outcomes could not be reported: %s", error, exc_info=trace, extra=_of(group))
             else:
                 return True
             if pause is None or not delivered:
