@@ -331,6 +331,12 @@ def test_h74_a_chain_of_10000_aliases_is_followed_without_recursion(environment:
 # Logins
 
 
+def test_an_alias_leaves_the_case_of_somebody_elses_local_part_to_him(environment: Environment) -> None:
+    members = ["Joe@far.example", "joe@far.example", "joe@FAR.example"]
+    environment.primary_domain.aliases["one"] = members
+    assert environment.expand("one@example.org") == members[:2]
+
+
 @pytest.mark.parametrize("username", ["joe@example.org", "JOE@Example.Org", "joe"])
 def test_a_user_logs_in_by_address_or_by_local_part_of_the_primary_domain(
     environment: Environment, username: str

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from smtpx.dsn_options import original_recipient
 from smtpx.environment import FinalRecipient
 from smtpx.errors import ConfigurationError
-from smtpx.folding import fold_address, fold_domain
 from smtpx.mail import new_id
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ def envelopes(mail: MailTx, environment: Environment) -> list[MailTx]:
     reached: dict[str, tuple[FinalRecipient, dict[str, str]]] = {}
     for recipient, params in zip(recipients, mail.rcpt_params, strict=True):
         for final in _resolved(environment, recipient):
-            key = _key(environment, final.address)
+            key = environment.key(final.address)
             if key not in reached or (final.owner is None and reached[key][0].owner is not None):
                 reached[key] = final, _carried(params, recipient, final)
     by_sender: dict[str | None, list[tuple[str, dict[str, str]]]] = {None: []}
@@ -61,7 +60,7 @@ def goes_to_a_list(environment: Environment, recipient: str) -> bool:
 
 
 def _repeats(environment: Environment, recipients: list[str]) -> bool:
-    return len(recipients) > 1 and len({_key(environment, each) for each in recipients}) < len(recipients)
+    return len(recipients) > 1 and len({environment.key(each) for each in recipients}) < len(recipients)
 
 
 def _resolved(environment: Environment, recipient: str) -> list[FinalRecipient]:
@@ -69,14 +68,6 @@ def _resolved(environment: Environment, recipient: str) -> list[FinalRecipient]:
         return environment.resolve(recipient)
     except ConfigurationError:
         return [FinalRecipient(recipient)]
-
-
-def _key(environment: Environment, address: str) -> str:
-    """Return what is the same for each spelling; local parts of others may differ by case (RFC 5321 2.4)."""
-    if environment.domain_of(address) is not None:
-        return fold_address(environment.qualify(address))
-    local, _, domain = address.rpartition("@")
-    return f"{local}@{fold_domain(domain)}"
 
 
 def _carried(params: dict[str, str], recipient: str, final: FinalRecipient) -> dict[str, str]:

@@ -271,6 +271,16 @@ class Environment:
         """Tell whether two addresses name one mailbox: any case, U-label or A-label, with a tag or not."""
         return self._mailbox(one) == self._mailbox(other)
 
+    def key(self, address: str) -> str:
+        """Return what is the same for each spelling of an address.
+
+        Local parts of others may differ by case alone (RFC 5321 2.4).
+        """
+        if self.domain_of(address) is not None:
+            return fold_address(self.qualify(address))
+        local, _, domain = address.rpartition("@")
+        return f"{local}@{fold_domain(domain)}"
+
     def expand(self, address: str) -> list[str]:
         """Return whom mail to the address goes to, each once: as `resolve`, without the owners of lists.
 
@@ -298,13 +308,13 @@ class Environment:
             step = waiting.pop()
             entry = self.entry(step.address)
             if entry is None or isinstance(entry, Account):
-                _reach(found, step)
+                _reach(found, self.key(step.address), step)
             elif step.key not in seen:
                 seen.add(step.key)
                 members, owner = self._members(step, entry)
                 waiting.extend(_Step(self.qualify(member), owner, step) for member in reversed(members))
             elif step.is_within_itself() and self.find(step.address) is not None:
-                _reach(found, step)
+                _reach(found, step.key, step)
         if not found:
             error = ConfigurationError(f"the alias {address} leads only back to itself: give it a member")
             error.code, error.enhanced = 554, "5.4.6"
@@ -380,10 +390,10 @@ class _Step:
         return step is not None
 
 
-def _reach(found: dict[str, FinalRecipient], step: _Step) -> None:
-    known = found.get(step.key)
+def _reach(found: dict[str, FinalRecipient], key: str, step: _Step) -> None:
+    known = found.get(key)
     if known is None or (known.owner is not None and step.owner is None):
-        found[step.key] = FinalRecipient(step.address, step.owner)
+        found[key] = FinalRecipient(step.address, step.owner)
 
 
 class _Domains(Folded[Domain]):
