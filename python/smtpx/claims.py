@@ -12,14 +12,14 @@ from smtpx.delivery import State
 from smtpx.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from smtpx.clock import Clock
     from smtpx.delivery import Delivery
     from smtpx.storage.base import QueueStorage
 
-__all__ = ["LEASE", "Claims", "backoff"]
+__all__ = ["LEASE", "Claims", "backoff", "log_failure"]
 
 _log = logging.getLogger("smtpx.queue")
 
@@ -28,6 +28,12 @@ LEASE = timedelta(minutes=5)
 _LONGEST_PAUSE = 30.0
 
 _Key: TypeAlias = tuple[str, int]
+
+
+def log_failure(log: logging.Logger, what: str, error: Exception, fields: Mapping[str, object]) -> None:
+    """Log what failed: a storage says in its own words what to do, of all else only a traceback tells."""
+    trace = not isinstance(error, StorageError)
+    log.error("%s: %s", what, error, exc_info=trace, extra=fields)
 
 
 def backoff(failures: int) -> float:
@@ -129,9 +135,8 @@ class Claims:
                 lost = await self._storage.settle(batch)
             except Exception as error:
                 failures += 1
-                trace = not isinstance(error, StorageError)
                 fields = {"event": "unwritten", "count": len(batch)}
-                _log.error("results could not be written: %s", error, exc_info=trace, extra=fields)
+                log_failure(_log, "results could not be written", error, fields)
                 self._results = {(one.mail_id, one.index): one for one in batch} | self._results
                 self._writing = {}
                 if self._closing.is_set() and failures > 1:

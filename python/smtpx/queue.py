@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Self, TypeAlias
 
 from smtpx._core import Response
 from smtpx.attempts import Attempts
-from smtpx.claims import LEASE, Claims, backoff
+from smtpx.claims import LEASE, Claims, backoff, log_failure
 from smtpx.clock import Clock, Leaps
 from smtpx.contents import LARGE, Contents
 from smtpx.delivery import Parted
@@ -196,8 +196,7 @@ class Queue:
             except Exception as error:
                 failures += 1
                 self._more = True
-                trace = not isinstance(error, StorageError)
-                log.error("the storage failed: %s", error, exc_info=trace, extra={"event": "storage"})
+                log_failure(log, "the storage failed", error, {"event": "storage"})
                 await self._clock.wait(self._stopping, backoff(failures))
                 continue
             await self._clock.wait(self._wake, self._pause())
@@ -451,8 +450,7 @@ class Queue:
                 if inspect.isawaitable(answer):
                     await answer
             except Exception as error:
-                trace = not isinstance(error, StorageError)
-                log.error("outcomes could not be reported: %s", error, exc_info=trace, extra=_of(group))
+                log_failure(log, "outcomes could not be reported", error, _of(group))
             else:
                 return True
             if pause is None or not delivered:
