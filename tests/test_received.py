@@ -12,7 +12,8 @@ from email.utils import format_datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from smtpx.handover import fit, on_the_wire
+from smtpx.folding import on_the_wire
+from smtpx.handover import fit
 from smtpx.mail import MailTx
 from smtpx.received import count_received, received_line
 from smtpx.session import Peer, Session

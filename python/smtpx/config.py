@@ -11,7 +11,7 @@ from smtpx.domain_config import DomainConfig, check_deliveries, check_folders, c
 from smtpx.errors import ConfigurationError
 from smtpx.limits import Limits
 from smtpx.listener import PORTS, Listener
-from smtpx.places import is_there
+from smtpx.places import NO_FOLDER, check_place
 from smtpx.relay_config import RelayConfig, check_passwords, check_relay
 from smtpx.schedule import Schedule
 from smtpx.tls import server_context
@@ -132,30 +132,19 @@ def _check_listeners(document: Document, config: Config) -> None:
 
 
 def _check_files(document: Document, config: Config) -> None:
-    _check_place(document, ("spool",), config.spool, "make it (mkdir -m 700), or correct it", folder=True)
+    check_place(document, ("spool",), config.spool, NO_FOLDER, folder=True)
     check_folders(document, config.deliver, config.domains)
     mend = "make it with smtpx account add, or correct it"
-    _check_place(document, ("accounts",), config.accounts, mend)
+    check_place(document, ("accounts",), config.accounts, mend)
     check_passwords(document, config.relay)
     check_keys(document, config.domains)
     if config.tls is None:
         return
     pair = {"certificate": config.tls.certificate, "key": config.tls.key}
     mend = "put it there, or correct it"
-    found = [_check_place(document, ("tls", name), path, mend) for name, path in pair.items()]
+    found = [check_place(document, ("tls", name), path, mend) for name, path in pair.items()]
     if all(found):
         try:
             server_context(config.tls.certificate, config.tls.key)
         except ConfigurationError as error:
             document.fault(("tls",), str(error))
-
-
-def _check_place(document: Document, where: Where, path: Path, mend: str, *, folder: bool = False) -> bool:
-    try:
-        if is_there(path, folder=folder):
-            return True
-        told = f"there is no {'folder' if folder else 'file'} {path}: {mend}"
-    except ConfigurationError as error:
-        told = str(error)
-    document.fault(where, f"'{where[-1]}': {told}")
-    return False

@@ -12,7 +12,7 @@ from smtpx.environment import DKIMOptions, Domain, Environment, MailingList
 from smtpx.errors import AddressError, ConfigurationError
 from smtpx.folding import fold_domain, fold_local
 from smtpx.local_delivery import local_transport, maildir_template
-from smtpx.places import is_there
+from smtpx.places import NO_FOLDER, check_place
 from smtpx.toml import Document, Where
 
 __all__ = [
@@ -176,13 +176,8 @@ def check_folders(document: Document, deliver: str, domains: Mapping[str, Domain
     ]
     for where, way in places:
         template = maildir_template(way)
-        try:
-            if template is None or is_there(template.root, folder=True):
-                continue
-            told = f"there is no folder {template.root}: make it (mkdir -m 700), or correct it"
-        except ConfigurationError as error:
-            told = str(error)
-        document.fault(where, f"'deliver': {told}")
+        if template is not None:
+            check_place(document, where, template.root, NO_FOLDER, folder=True)
 
 
 def _groups(name: str, domain: DomainConfig) -> Iterator[tuple[Where, str, tuple[str, ...]]]:

@@ -11,7 +11,7 @@ import idna
 
 from smtpx.errors import AddressError
 
-__all__ = ["Folded", "ascii_domain", "fold_address", "fold_domain", "fold_local"]
+__all__ = ["Folded", "ascii_domain", "fold_address", "fold_domain", "fold_local", "on_the_wire"]
 
 _T = TypeVar("_T")
 _D = TypeVar("_D")
@@ -64,6 +64,14 @@ def ascii_domain(address: str) -> str:
         return f"{local}{at}{idna.encode(domain, uts46=True).decode('ascii')}"
     except idna.IDNAError as error:
         raise AddressError(f"{domain!r} is no domain: {error}") from error
+
+
+def on_the_wire(address: str) -> str:
+    """Return the address with its domain as A-labels where it has them and the local part is ASCII."""
+    try:
+        return ascii_domain(address)
+    except AddressError:
+        return address
 
 
 class Folded(MutableMapping[str, _T]):

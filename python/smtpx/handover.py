@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 from smtpx._core import Response
 from smtpx.dialogue import AT_ONCE, Read
 from smtpx.errors import AddressError, ClientError, CommandError, MessageTooLarge, NotOffered
-from smtpx.folding import ascii_domain
 from smtpx.headers import header_end
 from smtpx.mail import MailTx
 from smtpx.mime import convert, is_binary
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
     from smtpx.dialogue import Dialogue, Verb
 
-__all__ = ["Fitted", "fit", "hand_over", "on_the_wire", "plain"]
+__all__ = ["Fitted", "fit", "hand_over", "plain"]
 
 _EXTENSIONS: Final = ("8BITMIME", "BINARYMIME", "CHUNKING", "DSN", "SMTPUTF8")
 _BARE = re.compile(rb"\0|\r(?!\n)|(?<!\r)\n")
@@ -109,14 +108,6 @@ def _dsn(asked: Mapping[str, str]) -> dict[str, str]:
         # The form of a utf-8 address that every host can take (RFC 6533 3).
         params["ORCPT"] = re.sub(r"[^\0-\x7f]", lambda found: rf"\x{{{ord(found[0]):X}}}", original)
     return params
-
-
-def on_the_wire(address: str) -> str:
-    """Return the address with its domain as A-labels where it has them and the local part is ASCII."""
-    try:
-        return ascii_domain(address)
-    except AddressError:
-        return address
 
 
 def hand_over(dialogue: Dialogue, mail: MailTx, host: str) -> Verb[dict[str, RecipientResult]]:

@@ -10,7 +10,12 @@ from smtpx.errors import ConfigurationError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["is_there"]
+    from smtpx.toml import Document, Where
+
+__all__ = ["NO_FOLDER", "check_place", "is_there"]
+
+NO_FOLDER = "make it (mkdir -m 700), or correct it"
+"""What to do where a folder is missing."""
 
 
 def is_there(path: Path, *, folder: bool = False) -> bool:
@@ -30,3 +35,15 @@ def is_there(path: Path, *, folder: bool = False) -> bool:
     except (OSError, ValueError):  # ValueError: a NUL
         return False
     return stat.S_ISDIR(mode) if folder else stat.S_ISREG(mode)
+
+
+def check_place(document: Document, where: Where, path: Path, mend: str, *, folder: bool = False) -> bool:
+    """Tell whether it is there, and note a fault where it is not."""
+    try:
+        if is_there(path, folder=folder):
+            return True
+        told = f"there is no {'folder' if folder else 'file'} {path}: {mend}"
+    except ConfigurationError as error:
+        told = str(error)
+    document.fault(where, f"'{where[-1]}': {told}")
+    return False

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from smtpx._core import count_received, trace_line
-from smtpx.errors import AddressError
-from smtpx.folding import ascii_domain
+from smtpx.folding import on_the_wire
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -32,9 +30,6 @@ def received_line(mail: MailTx, by: str, date: datetime) -> bytes:
         host = None if isinstance(session.peer, str) else session.peer[0]
         logged_in = session.user is not None
         client = (session.helo, host, session.esmtp, session.tls, logged_in, session.tls_info)
-    recipient = recipients[0] if len(recipients) == 1 else None
-    if recipient is not None and not recipient.isascii():
-        # A domain beyond ASCII needs no SMTPUTF8 of the next host: nor may what we add to the header.
-        with suppress(AddressError):
-            recipient = ascii_domain(recipient)
+    # A domain beyond ASCII needs no SMTPUTF8 of the next host: nor may what we add to the header.
+    recipient = on_the_wire(recipients[0]) if len(recipients) == 1 else None
     return trace_line(by, mail.id, date, "SMTPUTF8" in mail.params, recipient, client)

@@ -28,7 +28,8 @@ from smtpx.errors import (
     ReplyTimeout,
     TLSFailed,
 )
-from smtpx.handover import hand_over, on_the_wire, plain
+from smtpx.folding import on_the_wire
+from smtpx.handover import hand_over, plain
 from smtpx.kept import Kept
 from smtpx.link import Link
 from smtpx.mail import MailTx
