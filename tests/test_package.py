@@ -223,6 +223,7 @@ LAYERS = [
     "smtpx.closing",
     "smtpx.errors",
     "smtpx.batches",
+    "smtpx.log_events",
     "smtpx._core",
     "smtpx.tls",
     "smtpx.answers",

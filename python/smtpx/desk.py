@@ -26,6 +26,7 @@ from smtpx.errors import InvalidCredential, SMTPError
 from smtpx.extension import ExtensionLike, extension_line, extension_parameters, extension_refusal
 from smtpx.handler import Answer, Handler
 from smtpx.local import LocalHandler
+from smtpx.log_events import log_event
 from smtpx.mail import MailTx, new_id
 from smtpx.sasl import SERVER_MECHANISMS, Challenge, Credentials, ServerMechanism, server_mechanism
 from smtpx.status import CommandKind
@@ -216,7 +217,7 @@ class Conversation:
                 "size": len(event.data),
                 "code": 250 if response is None else response.code,
             }
-            message_log.info("message", extra=fields)
+            log_event(message_log, "message", fields)
 
     def _message(self, event: MessageEvent) -> Answer:
         mail = self.mail(event)

@@ -72,13 +72,10 @@ class RoundHandler(logging.StreamHandler[IO[str]]):
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Do as logging's own does, which takes longer where there is no filter."""
-        if self.filters:
+        if self.filters or self.lock is None:
             return super().handle(record)
-        self.acquire()
-        try:
+        with self.lock:
             self.emit(record)
-        finally:
-            self.release()
         return True
 
     def emit(self, record: logging.LogRecord) -> None:

@@ -23,6 +23,7 @@ from smtpx.contents import LARGE, Contents
 from smtpx.delivery import Parted
 from smtpx.errors import ConfigurationError, StorageError
 from smtpx.lanes import Group, Lanes
+from smtpx.log_events import log_event
 from smtpx.mail import MailTx
 from smtpx.outcome import Outcome
 from smtpx.result import RecipientResult
@@ -464,7 +465,7 @@ class Queue:
             self._unknown += 1
         if log.isEnabledFor(logging.INFO):
             fields = log_fields(settled, result, self._unknown)
-            log.info(fields["event"], extra=fields)
+            log_event(log, str(fields["event"]), fields)
 
     def _settled(self, due: datetime | None, again: list[Delivery]) -> None:
         if again:

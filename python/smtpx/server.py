@@ -25,6 +25,7 @@ from smtpx.errors import ConfigurationError
 from smtpx.limits import Limits
 from smtpx.listener import BACKLOG, Listener, Service, bind, service_of
 from smtpx.local import LocalHandler
+from smtpx.log_events import log_event
 from smtpx.session import Session
 from smtpx.storage import LocalStorage
 
@@ -356,7 +357,7 @@ class Server:
         self.counters.closed[connection.reason] += 1
         self.counters.messages += connection.messages
         if session_log.isEnabledFor(logging.INFO):
-            session_log.info("session", extra=connection.summary())
+            log_event(session_log, "session", connection.summary())
 
 
 def _close(bound: list[tuple[Listener, list[socket.socket]]]) -> None:
