@@ -269,6 +269,7 @@ LAYERS = [
     "smtpx.storage.room",
     "smtpx.storage.local",
     "smtpx.storage.sqlite_schema",
+    "smtpx.storage.sqlite_views",
     "smtpx.storage.sqlite_file",
     "smtpx.storage.sqlite_messages",
     "smtpx.storage.sqlite_claims",

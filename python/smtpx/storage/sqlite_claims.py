@@ -5,12 +5,10 @@
 from __future__ import annotations
 
 import heapq
-import json
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from smtpx.delivery import Delivery, State
-from smtpx.storage.sqlite_messages import end_messages, micros, moment, refresh_destinations
+from smtpx.storage.sqlite_messages import micros, moment, refresh_destinations
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -132,22 +130,6 @@ _RENEW = (
     " WHERE message = key AND recipient.destination = given.destination AND recipient.place = given.place"
     " AND recipient.token = given.token AND state IN ('queued', 'held') AND recipient.owner = given.owner"
 )
-_OURS = (  # in this order, and all in one row
-    "WITH given (number, id, destination, place, token) AS (VALUES ?)"
-    " SELECT json_group_array(json_array(number, key)) FROM given"
-    " CROSS JOIN message USING (id)"
-    " CROSS JOIN recipient ON message = key"
-    " AND recipient.destination = given.destination AND recipient.place = given.place"
-    " WHERE recipient.token = given.token AND state IN ('queued', 'held')"
-)
-_SETTLE = (
-    "WITH given (message, destination, place, final, state, attempts, next, changed, warned, reply)"
-    " AS (VALUES ?) UPDATE recipient SET"
-    " state = CASE WHEN recipient.state = 'held' AND NOT final THEN 'held' ELSE given.state END,"
-    " attempts = given.attempts, next = given.next, changed = given.changed, warned = given.warned,"
-    " reply = given.reply, owner = NULL FROM given WHERE recipient.message = given.message"
-    " AND recipient.destination = given.destination AND recipient.place = given.place"
-)
 
 
 def renew(db: Database, claimed: Sequence[Delivery], until: int, owner: str) -> None:
@@ -160,28 +142,17 @@ def renew(db: Database, claimed: Sequence[Delivery], until: int, owner: str) -> 
 
 
 def settle(db: Database, settled: Sequence[Delivery], now: int) -> list[Delivery]:
-    """Write what became of claimed recipients, and return those that were not written."""
-    keys: dict[int, int] = {}
-    asked = [
-        (number, each.mail_id, each.destination, each.index, each.token)
-        for number, each in enumerate(settled)
-    ]
-    for (ours,) in db.query_many(_OURS, asked):
-        keys.update(json.loads(ours))
-    ended: Counter[int] = Counter()
+    """Write what became of claimed recipients, by one statement, and return those that were not written."""
     rows: list[Row] = []
-    for number, key in keys.items():
-        each, final = settled[number], settled[number].state.final
-        row = (key, each.destination, each.index, final, each.state.value, each.attempts)
-        rows.append((*row, micros(each.next_attempt), now, each.warned, each.reply))
-        if final:
-            ended[key] += 1
-        else:
+    for number, each in enumerate(settled):
+        final = each.state.final
+        claim = (number, each.mail_id, each.destination, each.index, each.token)
+        due = micros(each.next_attempt)
+        rows.append((*claim, final, each.state.value, each.attempts, due, now, each.warned, each.reply))
+        if not final:
             db.stirred = True  # others may have seen the lease's end as the next that is due
-    db.execute_many(_SETTLE, rows)
-    end_messages(db, ended, now)
-    refresh_destinations(db, [each.destination for each in settled])
-    return [each for number, each in enumerate(settled) if number not in keys]
+    lost = db.settle(rows, list({each.destination for each in settled}))
+    return [settled[number] for number in lost]
 
 
 def free_leases(db: Database, owner: str, now: int) -> None:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from smtpx._core import json_rows
 from smtpx.errors import StorageError, StorageFull
 from smtpx.storage.spool import NO_ROOM, check_directory
-from smtpx.storage.sqlite_schema import add_arriving, migrate, probe
+from smtpx.storage.sqlite_schema import migrate, probe
+from smtpx.storage.sqlite_views import add_views
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -55,6 +56,7 @@ class Database:
         """Whether something may have come due, for all who wait."""
         self.handed = False
         """Whether something was saved that is claimed already: news for other processes alone."""
+        self._unsettled: list[int] = []
         self._durable = True
         self._single = False
         self._pages = 0
@@ -69,7 +71,7 @@ class Database:
                 self._connection.execute(f"PRAGMA cache_size = -{_CACHE}")
                 self._checkpointer = undo.enter_context(contextlib.closing(_connect(path)))
                 migrate(self._connection, path)
-                add_arriving(self._connection)
+                add_views(self._connection, self._unsettled.append)
                 self._check()
                 self.checkpoint()
             except sqlite3.Error as error:
@@ -97,13 +99,8 @@ class Database:
         In one step, where executemany() takes one a row: in each the thread lets go of the interpreter's
         lock, and a busy event loop makes it wait for its turn again.
         """
-        self.query_many(statement, rows)
-
-    def query_many(self, statement: str, rows: Sequence[Row]) -> list[Row]:
-        """Execute a SELECT so; it should give one row, for each is a step too."""
-        if not rows:
-            return []
-        return self.execute(_from_json(statement, len(rows[0])), (json_rows(rows),)).fetchall()
+        if rows:
+            self.execute(_from_json(statement, len(rows[0])), (json_rows(rows),))
 
     def insert_all(self, view: str, rows: Sequence[Row], octets: int) -> None:
         """Insert rows that have bytes among their values, by one statement: all of them or none.
@@ -118,6 +115,13 @@ class Database:
         if octets > BOUND:
             # sqlite3 keeps the statement, one for each power of two, and that a copy of its values.
             self.execute(statement, (None,) * (columns * count))
+
+    def settle(self, rows: Sequence[Row], destinations: Sequence[str]) -> list[int]:
+        """Insert into ``settlement``, by one statement; return the numbers of those that were not written."""
+        self._unsettled.clear()
+        names = [(name,) for name in destinations]
+        self.execute("INSERT INTO settlement VALUES (?, ?)", (json_rows(rows), json_rows(names)))
+        return self._unsettled.copy()
 
     @property
     def in_transaction(self) -> bool:

@@ -184,37 +184,14 @@ def forget(db: Database, keys: Iterable[int]) -> None:
     db.execute_many("DELETE FROM message WHERE key IN (VALUES ?)", rows)
 
 
-_FIRST_DUE = "SELECT next FROM recipient WHERE destination = {} AND state = 'queued' ORDER BY next LIMIT 1"
-
-
 def refresh_destinations(db: Database, names: Iterable[str]) -> None:
     """Note anew when the first recipient of each destination is due."""
-    rows = [(name,) for name in set(names)]
-    db.execute_many(
-        "WITH given (name) AS (VALUES ?),"
-        f" first (name, due) AS (SELECT name, ({_FIRST_DUE.format('given.name')}) FROM given)"
-        " INSERT INTO destination SELECT name, due FROM first WHERE due IS NOT NULL"
-        " ON CONFLICT (name) DO UPDATE SET due = excluded.due WHERE due <> excluded.due",
-        rows,
-    )
-    db.execute_many(
-        f"DELETE FROM destination WHERE name IN (VALUES ?) AND NOT EXISTS ({_FIRST_DUE.format('name')})", rows
-    )
+    db.execute_many("INSERT INTO refreshed VALUES ?", [(name,) for name in set(names)])
 
 
 def end_messages(db: Database, ended: Counter[int], now: int) -> None:
     """Count recipients that became final; once all of a message are, its content goes, unless one bounced."""
-    db.execute_many(
-        "WITH given (key, count, now) AS (VALUES ?) UPDATE message SET open = open - count,"
-        " finished = CASE open WHEN count THEN now END FROM given WHERE message.key = given.key",
-        [(key, count, now) for key, count in ended.items()],
-    )
-    db.execute_many(
-        "DELETE FROM body WHERE message IN (VALUES ?)"
-        " AND EXISTS (SELECT 1 FROM message WHERE key = body.message AND finished IS NOT NULL)"
-        " AND NOT EXISTS (SELECT 1 FROM recipient WHERE message = body.message AND state = 'bounced')",
-        [(key,) for key in ended],
-    )
+    db.execute_many("INSERT INTO ended VALUES ?", [(key, count, now) for key, count in ended.items()])
 
 
 def take_out(db: Database, id: str, state: State, now: int) -> None:

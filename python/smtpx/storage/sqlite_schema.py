@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import sqlite3
     from pathlib import Path
 
-__all__ = ["APPLICATION_ID", "MIGRATIONS", "add_arriving", "migrate", "probe"]
+__all__ = ["APPLICATION_ID", "MIGRATIONS", "migrate", "probe"]
 
 APPLICATION_ID = 0x736D7471
 """In the file's header, for file(1) and for us: "smtq"."""
@@ -65,26 +65,6 @@ CREATE TABLE owner (
 ) WITHOUT ROWID;
 """
 
-# A message is inserted with one step, not one a table: see `Database.execute_many`.
-_ARRIVING = """
-CREATE TEMP VIEW arriving AS SELECT NULL AS id, NULL AS received, NULL AS checksum, NULL AS envelope,
-    NULL AS content, NULL AS recipients, NULL AS attempts, NULL AS next, NULL AS changed, NULL AS token,
-    NULL AS owner;
-CREATE TEMP TRIGGER arrives INSTEAD OF INSERT ON arriving WHEN new.id IS NOT NULL BEGIN
-    INSERT INTO message (id, received, size, recipients, open)
-        SELECT new.id, new.received, length(new.content), count, count
-        FROM (SELECT json_array_length(new.recipients) AS count);
-    INSERT INTO body VALUES (last_insert_rowid(), new.checksum, new.envelope, new.content);
-    INSERT INTO recipient (message, destination, place, address, state, attempts, next, changed, token, owner)
-        SELECT last_insert_rowid(), json_extract(value, '$[0]'), key, json_extract(value, '$[1]'), 'queued',
-            new.attempts, new.next, new.changed, new.token, new.owner
-        FROM json_each(new.recipients);
-    INSERT INTO destination
-        SELECT DISTINCT json_extract(value, '$[0]'), new.next FROM json_each(new.recipients) WHERE TRUE
-        ON CONFLICT (name) DO UPDATE SET due = excluded.due WHERE excluded.due < due;
-END
-"""
-
 MIGRATIONS = [_FIRST]
 """What makes version n + 1 of version n (0 is an empty file); never changed once released, only added to."""
 
@@ -120,17 +100,6 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
     connection.execute("COMMIT")
-
-
-def add_arriving(connection: sqlite3.Connection) -> None:
-    """Give the connection the view ``arriving``: what is inserted into it is a message in all of the tables.
-
-    Its column ``recipients`` is a JSON array of [destination, address]; all are due at ``next``. A row
-    without an id is nothing.
-    """
-    view, trigger = _ARRIVING.split(";", 1)
-    connection.execute(view)
-    connection.execute(trigger)
 
 
 def probe(connection: sqlite3.Connection) -> None:

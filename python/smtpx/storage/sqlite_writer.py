@@ -62,12 +62,13 @@ class _Save:
 
 
 class _Light:
-    """What a job does that may be lost with the power."""
+    """What a job does that may be lost with the power; ``single``: by one statement, all of it or nothing."""
 
-    __slots__ = ("work",)
+    __slots__ = ("single", "work")
 
-    def __init__(self, work: Callable[[Database], Any]) -> None:
+    def __init__(self, work: Callable[[Database], Any], *, single: bool = False) -> None:
         self.work = work
+        self.single = single
 
     def __call__(self, db: Database) -> Any:
         return self.work(db)
@@ -115,10 +116,10 @@ class Writer:
         result: _T = await self.batches.submit(_Light(work))
         return result
 
-    async def shortly(self, work: Callable[[Database], _T]) -> _T:
-        """Have it done in some milliseconds; durable a tenth of a second later."""
+    async def shortly(self, statement: Callable[[Database], _T]) -> _T:
+        """Have one statement done in some milliseconds; durable a tenth of a second later."""
         self._sync_later()
-        result: _T = await self.batches.submit_patiently(_Light(work))
+        result: _T = await self.batches.submit_patiently(_Light(statement, single=True))
         return result
 
     def _sync_later(self) -> None:
@@ -182,7 +183,7 @@ class Writer:
             db = self._opened()
             if db.log_is_too_long:
                 db.checkpoint()
-            if not self._save_only(db, jobs):
+            if not self._save_only(db, jobs) and not self._do_alone(db, jobs):
                 db.begin(durable=any(type(job.work) is not _Light for job in jobs))
                 self._work(db, jobs)
             db.commit(sum(job.octets for job in jobs))
@@ -213,6 +214,14 @@ class Writer:
         db.begin(durable=True, single=True)
         return not some or self._save_all(db, some)
 
+    def _do_alone(self, db: Database, jobs: Sequence[Job[Database]]) -> bool:
+        """Do what is one statement by itself likewise; False where it is not, and nothing was done."""
+        if len(jobs) > 1 or not _is_single(jobs[0]):
+            return False
+        db.begin(durable=False, single=True)
+        self._do_one(db, jobs[0])
+        return True
+
     def _work(self, db: Database, jobs: Sequence[Job[Database]]) -> None:
         for are_saves, group in itertools.groupby(jobs, lambda job: type(job.work) is _Save):
             some = list(group)
@@ -224,11 +233,12 @@ class Writer:
                 self._do_one(db, job)
 
     def _do_one(self, db: Database, job: Job[Database]) -> None:
+        begun = db.in_transaction
         try:
-            with db.part():
+            with contextlib.nullcontext() if _is_single(job) else db.part():
                 job.succeed(job.work(db))
         except sqlite3.Error as error:
-            if _is_unsound(db, error):
+            if _is_unsound(db, error, begun=begun):
                 raise
             job.fail(failure(error, self._path, "it was not done"))
         except Exception as error:  # the caller's, and the thread must live
@@ -360,7 +370,11 @@ class Writer:
         return micros(self._clock())
 
 
-def _is_unsound(db: Database, error: sqlite3.Error, *, begun: bool = True) -> bool:
+def _is_single(job: Job[Database]) -> bool:
+    return isinstance(job.work, _Light) and job.work.single
+
+
+def _is_unsound(db: Database, error: sqlite3.Error, *, begun: bool) -> bool:
     """Whether nothing of the transaction can be trusted, or there is none any more, or none to be had."""
     return db.in_transaction is not begun or getattr(error, "sqlite_errorcode", 0) & 0xFF in _UNSOUND
 

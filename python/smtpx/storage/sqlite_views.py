@@ -1,0 +1,123 @@
+"""What a SQLiteStorage's writer can be told in one step: views of its connection, into which it inserts.
+
+Each statement that Python executes lets go of the interpreter's lock several times, and a busy event loop
+takes it each time: a thread that writes by ten statements waits for it longer than for the disk, and holds
+the loop up as often. What is done for each message is one statement, and the rest is SQLite's, in triggers.
+"""
+
+# ruff: noqa: S608 - the SQL is made of our own words
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
+
+__all__ = ["add_views"]
+
+_FIRST_DUE = "SELECT next FROM recipient WHERE destination = {} AND state = 'queued' ORDER BY next LIMIT 1"
+
+# A message, in all of the tables. Its recipients, an array of [destination, address] in JSON, are all due at
+# "next".
+_ARRIVING = (
+    """
+CREATE TEMP VIEW arriving AS SELECT NULL AS id, NULL AS received, NULL AS checksum, NULL AS envelope,
+    NULL AS content, NULL AS recipients, NULL AS attempts, NULL AS next, NULL AS changed, NULL AS token,
+    NULL AS owner
+""",
+    """
+CREATE TEMP TRIGGER arrives INSTEAD OF INSERT ON arriving WHEN new.id IS NOT NULL BEGIN
+    INSERT INTO message (id, received, size, recipients, open)
+        SELECT new.id, new.received, length(new.content), count, count
+        FROM (SELECT json_array_length(new.recipients) AS count);
+    INSERT INTO body VALUES (last_insert_rowid(), new.checksum, new.envelope, new.content);
+    INSERT INTO recipient (message, destination, place, address, state, attempts, next, changed, token, owner)
+        SELECT last_insert_rowid(), json_extract(value, '$[0]'), key, json_extract(value, '$[1]'), 'queued',
+            new.attempts, new.next, new.changed, new.token, new.owner
+        FROM json_each(new.recipients);
+    INSERT INTO destination
+        SELECT DISTINCT json_extract(value, '$[0]'), new.next FROM json_each(new.recipients) WHERE TRUE
+        ON CONFLICT (name) DO UPDATE SET due = excluded.due WHERE excluded.due < due;
+END
+""",
+)
+
+# A destination, the first of whose recipients may be due at another moment than before.
+_REFRESHED = (
+    "CREATE TEMP VIEW refreshed AS SELECT NULL AS name",
+    f"""
+CREATE TEMP TRIGGER refreshes INSTEAD OF INSERT ON refreshed BEGIN
+    INSERT INTO destination
+        SELECT new.name, due FROM (SELECT ({_FIRST_DUE.format("new.name")}) AS due) WHERE due IS NOT NULL
+        ON CONFLICT (name) DO UPDATE SET due = excluded.due WHERE due <> excluded.due;
+    DELETE FROM destination
+        WHERE name = new.name AND NOT EXISTS ({_FIRST_DUE.format("new.name")});
+END
+""",
+)
+
+# Of a message "count" recipients became final at "now". Once all are, its content goes, unless one bounced.
+_ENDED = (
+    "CREATE TEMP VIEW ended AS SELECT NULL AS key, NULL AS count, NULL AS now",
+    """
+CREATE TEMP TRIGGER ends INSTEAD OF INSERT ON ended BEGIN
+    UPDATE message SET open = open - new.count, finished = CASE open WHEN new.count THEN new.now END
+        WHERE key = new.key;
+    DELETE FROM body WHERE message = new.key
+        AND EXISTS (SELECT 1 FROM message WHERE key = new.key AND finished IS NOT NULL)
+        AND NOT EXISTS (SELECT 1 FROM recipient WHERE message = new.key AND state = 'bounced');
+END
+""",
+)
+
+# What became of a claimed recipient. unsettled() is told of one that is claimed by another, or final.
+_SETTLED = (
+    """
+CREATE TEMP VIEW settled AS SELECT NULL AS number, NULL AS id, NULL AS destination, NULL AS place,
+    NULL AS token, NULL AS final, NULL AS state, NULL AS attempts, NULL AS next, NULL AS changed,
+    NULL AS warned, NULL AS reply
+""",
+    """
+CREATE TEMP TRIGGER settles INSTEAD OF INSERT ON settled BEGIN
+    UPDATE recipient SET
+        state = CASE WHEN state = 'held' AND NOT new.final THEN 'held' ELSE new.state END,
+        attempts = new.attempts, next = new.next, changed = new.changed, warned = new.warned,
+        reply = new.reply, owner = NULL
+        WHERE message = (SELECT key FROM message WHERE id = new.id) AND destination = new.destination
+        AND place = new.place AND token = new.token AND state IN ('queued', 'held');
+    SELECT unsettled(new.number) WHERE changes() = 0;
+    INSERT INTO ended SELECT key, 1, new.changed FROM message
+        WHERE id = new.id AND new.final AND changes() = 1;
+END
+""",
+)
+
+# Many of them, as JSON arrays of arrays: rows of "settled", and of "refreshed" their destinations, each once.
+_SETTLEMENT = (
+    "CREATE TEMP VIEW settlement AS SELECT NULL AS settled, NULL AS destinations",
+    f"""
+CREATE TEMP TRIGGER settles_all INSTEAD OF INSERT ON settlement BEGIN
+    INSERT INTO settled SELECT {", ".join(f"json_extract(value, '$[{column}]')" for column in range(12))}
+        FROM json_each(new.settled);
+    INSERT INTO refreshed SELECT json_extract(value, '$[0]') FROM json_each(new.destinations);
+END
+""",
+)
+
+
+def add_views(connection: sqlite3.Connection, unsettled: Callable[[int], None]) -> None:
+    """Give the connection the views ``arriving``, ``refreshed``, ``ended`` and ``settlement``.
+
+    A row of ``arriving`` without an id is nothing.
+
+    Args:
+        connection: with the tables.
+        unsettled: is called with the number of each row of a settlement that was not written.
+
+    """
+    connection.create_function("unsettled", 1, unsettled)
+    for statements in (_ARRIVING, _REFRESHED, _ENDED, _SETTLED, _SETTLEMENT):
+        for statement in statements:
+            connection.execute(statement)
