@@ -53,12 +53,15 @@ class Batches(Generic[_T]):
     of the event loop that submits it. A job that is cancelled while it waits is not begun; what has begun is
     finished. Several event loops may use it.
 
+    Attributes:
+        limit: the most jobs in a batch; may be changed at any time.
+
     Args:
         name: what it works for, as an error names it.
         do: does the jobs of a batch, in the thread, and tells each how it ended; it must not raise.
         end: the thread's last act.
         rest: something small to do while no job waits; True when there is more of it.
-        limit: the most jobs in a batch.
+        limit: as above.
         octets: jobs of so many octets together are enough for a batch.
         pace: seconds from the beginning of a batch to the next at least, where a small batch costs as much.
 
@@ -79,7 +82,7 @@ class Batches(Generic[_T]):
         self._do = do
         self._end = end
         self._rest = rest
-        self._limit = limit
+        self.limit = limit
         self._octets = octets
         self._pace = pace
         self._begun = 0.0
@@ -187,7 +190,7 @@ class Batches(Generic[_T]):
         if first is None:
             return False
         batch, octets, more = [first], first.octets, True
-        while more and len(batch) < self._limit and octets < self._octets and not jobs.empty():
+        while more and len(batch) < self.limit and octets < self._octets and not jobs.empty():
             job = jobs.get()
             if job is None:
                 more = False

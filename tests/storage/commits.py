@@ -25,16 +25,16 @@ class Commits:
         self.reached = threading.Event()
         self.open = threading.Event()
         self.open.set()
-        begin, insert_all, commit = Database.begin, Database.insert_all, Database.commit
+        begin, write, commit = Database.begin, Database.write, Database.commit
 
         def seen_begin(db: Database, *, durable: bool, single: bool = False) -> None:
             self.durable.append(durable)
             begin(db, durable=durable, single=single)
 
-        def seen_insert_all(db: Database, view: str, rows: Sequence[Row], octets: int) -> None:
+        def seen_write(db: Database, rows: Sequence[Row], octets: int = 0) -> list[int]:
             if not db.in_transaction:  # it is one by itself
                 self._reach()
-            insert_all(db, view, rows, octets)
+            return write(db, rows, octets)
 
         def seen_commit(db: Database, octets: int = 0) -> None:
             if db.in_transaction:
@@ -42,7 +42,7 @@ class Commits:
             commit(db, octets)
 
         monkeypatch.setattr(Database, "begin", seen_begin)
-        monkeypatch.setattr(Database, "insert_all", seen_insert_all)
+        monkeypatch.setattr(Database, "write", seen_write)
         monkeypatch.setattr(Database, "commit", seen_commit)
 
     def _reach(self) -> None:

@@ -15,7 +15,7 @@ import pytest
 from smtpx import MailTx, SQLiteStorage
 from smtpx.errors import StorageError, StorageFull
 from smtpx.storage.sqlite_file import BOUND, Database
-from smtpx.storage.sqlite_messages import NewMail, moment, save
+from smtpx.storage.sqlite_messages import NewMail, arrival, moment
 
 from tests.queue_storages import LEASE, Clock, done, saved
 from tests.storage.disk import POSIX, message
@@ -207,8 +207,9 @@ def test_what_was_saved_does_not_stay_in_memory(tmp_path: Path) -> None:
         before = used()
         for many in range(1, 9):
             db.begin(durable=False)
-            names = [f"{many}-{each}" for each in range(many)]
-            save(db, [NewMail(message(bytes(1_500_000), name), moment(0)) for name in names], "")
+            mails = [NewMail(message(bytes(1_500_000), f"{many}-{n}"), moment(0)) for n in range(many)]
+            db.write([arrival(db, mail, "") for mail in mails], sum(mail.octets for mail in mails))
+            mails.clear()
             db.commit()
             db.checkpoint()
         assert used() - before < 24_000_000  # of 54 MB; the cache of pages has 16
@@ -222,9 +223,9 @@ async def test_a_large_save_that_is_committed_waits_for_no_other_process_any_mor
     with contextlib.closing(
         sqlite3.connect(queue.path, timeout=0, isolation_level=None, check_same_thread=False)
     ) as other:
-        insert_all = Database.insert_all
+        write = Database.write
 
-        def insert_all_watched(db: Database, view: str, rows: Sequence[Row], octets: int) -> None:
+        def write_watched(db: Database, rows: Sequence[Row], octets: int = 0) -> list[int]:
             execute, count = db.execute, 0
 
             def execute_watched(statement: str, *values: Any) -> sqlite3.Cursor:
@@ -238,11 +239,11 @@ async def test_a_large_save_that_is_committed_waits_for_no_other_process_any_mor
 
             db.execute = execute_watched
             try:
-                insert_all(db, view, rows, octets)
+                return write(db, rows, octets)
             finally:
                 db.execute = execute
 
-        monkeypatch.setattr(Database, "insert_all", insert_all_watched)
+        monkeypatch.setattr(Database, "write", write_watched)
         await queue.mail_save(large)
     assert large.id in {mail.id for mail in await queue.mail_load_all()}
 

@@ -218,7 +218,7 @@ class SQLiteStorage(Closing):
 
     async def settle(self, settled: Sequence[Delivery]) -> list[Delivery]:
         """See `QueueStorage.settle`."""
-        return await self._writer.shortly(lambda db: sqlite_claims.settle(db, settled, self._micros()))
+        return await self._writer.settle(settled)
 
     async def next_due(self, busy: Collection[str] = ()) -> datetime | None:
         """See `QueueStorage.next_due`."""

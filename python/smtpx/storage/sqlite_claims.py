@@ -7,6 +7,7 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING
 
+from smtpx._core import json_rows
 from smtpx.delivery import Delivery, State
 from smtpx.storage.sqlite_messages import micros, moment, refresh_destinations
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from smtpx.storage.sqlite_file import Database, Reader, Row
 
-__all__ = ["COLUMNS", "claim", "delivery", "free_leases", "next_due", "renew", "settle"]
+__all__ = ["COLUMNS", "claim", "delivery", "free_leases", "next_due", "renew", "settle", "settlement"]
 
 COLUMNS = (
     "id, place, address, destination, state, attempts, next, message.received, changed, warned, reply, token,"
@@ -42,6 +43,7 @@ _LEASE = (
     " AND recipient.place = given.place"
 )
 _NEXT, _KEY, _RECIPIENTS = 6, 12, 13  # columns
+_NO_MESSAGE = (None,) * 11  # as the columns that it would have
 
 
 def delivery(row: Row) -> Delivery:
@@ -141,8 +143,8 @@ def renew(db: Database, claimed: Sequence[Delivery], until: int, owner: str) -> 
     refresh_destinations(db, [each.destination for each in claimed])
 
 
-def settle(db: Database, settled: Sequence[Delivery], now: int) -> list[Delivery]:
-    """Write what became of claimed recipients, by one statement, and return those that were not written."""
+def settlement(db: Database, settled: Sequence[Delivery], now: int) -> Row:
+    """Return what became of claimed recipients as a row to be written."""
     rows: list[Row] = []
     for number, each in enumerate(settled):
         final = each.state.final
@@ -151,8 +153,13 @@ def settle(db: Database, settled: Sequence[Delivery], now: int) -> list[Delivery
         rows.append((*claim, final, each.state.value, each.attempts, due, now, each.warned, each.reply))
         if not final:
             db.stirred = True  # others may have seen the lease's end as the next that is due
-    lost = db.settle(rows, list({each.destination for each in settled}))
-    return [settled[number] for number in lost]
+    names = [(name,) for name in {each.destination for each in settled}]
+    return (*_NO_MESSAGE, json_rows(rows), json_rows(names))
+
+
+def settle(db: Database, settled: Sequence[Delivery], now: int) -> list[Delivery]:
+    """Write what became of claimed recipients, and return those that were not written."""
+    return [settled[number] for number in db.write([settlement(db, settled, now)])]
 
 
 def free_leases(db: Database, owner: str, now: int) -> None:

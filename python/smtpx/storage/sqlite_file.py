@@ -102,26 +102,26 @@ class Database:
         if rows:
             self.execute(_from_json(statement, len(rows[0])), (json_rows(rows),))
 
-    def insert_all(self, view: str, rows: Sequence[Row], octets: int) -> None:
-        """Insert rows that have bytes among their values, by one statement: all of them or none.
+    def write(self, rows: Sequence[Row], octets: int = 0) -> list[int]:
+        """Insert rows into ``written``, by one statement: all of them or none.
 
-        The view must ignore a row of NULLs. ``octets`` is about how many the values are: where they are more
-        than `BOUND`, it is two statements, which belong into a transaction.
+        ``octets`` is about how many their values are: where they are more than `BOUND`, it is two statements,
+        which belong into a transaction.
+
+        Returns:
+            the numbers, in their settlement, of those recipients that were not written.
+
         """
+        self._unsettled.clear()
         columns, count = len(rows[0]), 1 << (len(rows) - 1).bit_length()
-        statement = _inserting(view, columns, count)
+        statement = _writing(columns, count)
         filling = itertools.repeat(None, columns * (count - len(rows)))
         self.execute(statement, (*itertools.chain.from_iterable(rows), *filling))
+        unsettled = self._unsettled.copy()
         if octets > BOUND:
             # sqlite3 keeps the statement, one for each power of two, and that a copy of its values.
             self.execute(statement, (None,) * (columns * count))
-
-    def settle(self, rows: Sequence[Row], destinations: Sequence[str]) -> list[int]:
-        """Insert into ``settlement``, by one statement; return the numbers of those that were not written."""
-        self._unsettled.clear()
-        names = [(name,) for name in destinations]
-        self.execute("INSERT INTO settlement VALUES (?, ?)", (json_rows(rows), json_rows(names)))
-        return self._unsettled.copy()
+        return unsettled
 
     @property
     def in_transaction(self) -> bool:
@@ -275,9 +275,9 @@ def _from_json(statement: str, columns: int) -> str:
 
 
 @functools.cache
-def _inserting(view: str, columns: int, rows: int) -> str:
+def _writing(columns: int, rows: int) -> str:
     row = f"({', '.join('?' * columns)})"
-    return f"INSERT INTO {view} VALUES {', '.join([row] * rows)}"  # noqa: S608 - the view's name is ours
+    return f"INSERT INTO written VALUES {', '.join([row] * rows)}"  # noqa: S608 - it is all ours
 
 
 def failure(error: sqlite3.Error, path: Path, what: str) -> StorageError:

@@ -16,13 +16,14 @@ from smtpx.storage.entry import EntryError, decode_envelope, encode_envelope, en
 from smtpx.storage.spool import ID
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from smtpx.mail import MailTx
     from smtpx.storage.sqlite_file import Database, Reader, Row
 
 __all__ = [
     "NewMail",
+    "arrival",
     "end_messages",
     "forget",
     "load",
@@ -31,7 +32,6 @@ __all__ = [
     "moment",
     "not_found",
     "refresh_destinations",
-    "save",
     "save_anew",
     "set_aside",
     "take_out",
@@ -142,26 +142,18 @@ class NewMail:
         return len(self.envelope) + len(self.content)
 
 
-def save(db: Database, mails: Sequence[NewMail], owner: str, token: int = 0) -> None:
-    """Add messages that are not there yet; those that have an ``until`` are claimed by the owner.
-
-    Raises:
-        sqlite3.IntegrityError: one is, and none was added.
-
-    """
-    rows: list[Row] = []
-    for mail in mails:
-        if mail.until is None:
-            first, mail.token, by = mail.due, token, None
-            db.stirred = True
-        else:
-            first, mail.token, by = mail.until, token + 1, owner
-            db.handed = True
-        checksum = entry_checksum(mail.envelope, mail.content)
-        recipients = json_rows(list(zip(mail.destinations, mail.recipients, strict=True)))
-        row = (mail.id, mail.received, checksum, mail.envelope, mail.content, recipients)
-        rows.append((*row, mail.attempts, first, mail.saved, mail.token, by))
-    db.insert_all("arriving", rows, sum(mail.octets for mail in mails))
+def arrival(db: Database, mail: NewMail, owner: str, token: int = 0) -> Row:
+    """Return a message that is not there yet as a row to write; the owner claims what has an ``until``."""
+    if mail.until is None:
+        first, mail.token, by = mail.due, token, None
+        db.stirred = True
+    else:
+        first, mail.token, by = mail.until, token + 1, owner
+        db.handed = True
+    checksum = entry_checksum(mail.envelope, mail.content)
+    recipients = json_rows(list(zip(mail.destinations, mail.recipients, strict=True)))
+    row = (mail.id, mail.received, checksum, mail.envelope, mail.content, recipients)
+    return (*row, mail.attempts, first, mail.saved, mail.token, by, None, None)
 
 
 def save_anew(db: Database, mail: NewMail, owner: str) -> None:
@@ -173,7 +165,7 @@ def save_anew(db: Database, mail: NewMail, owner: str) -> None:
         token = 1 + max((token for _, token in old), default=0)
         forget(db, row)
         refresh_destinations(db, [name for name, _ in old])
-    save(db, [mail], owner, token)
+    db.write([arrival(db, mail, owner, token)], mail.octets)
 
 
 def forget(db: Database, keys: Iterable[int]) -> None:

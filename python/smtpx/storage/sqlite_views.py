@@ -19,16 +19,17 @@ __all__ = ["add_views"]
 
 _FIRST_DUE = "SELECT next FROM recipient WHERE destination = {} AND state = 'queued' ORDER BY next LIMIT 1"
 
+# What is written together: messages that arrive, each a row, and what became of claimed recipients, one row.
+_WRITTEN = """
+CREATE TEMP VIEW written AS SELECT NULL AS id, NULL AS received, NULL AS checksum, NULL AS envelope,
+    NULL AS content, NULL AS recipients, NULL AS attempts, NULL AS next, NULL AS changed, NULL AS token,
+    NULL AS owner, NULL AS settled, NULL AS destinations
+"""
+
 # A message, in all of the tables. Its recipients, an array of [destination, address] in JSON, are all due at
 # "next".
-_ARRIVING = (
-    """
-CREATE TEMP VIEW arriving AS SELECT NULL AS id, NULL AS received, NULL AS checksum, NULL AS envelope,
-    NULL AS content, NULL AS recipients, NULL AS attempts, NULL AS next, NULL AS changed, NULL AS token,
-    NULL AS owner
-""",
-    """
-CREATE TEMP TRIGGER arrives INSTEAD OF INSERT ON arriving WHEN new.id IS NOT NULL BEGIN
+_ARRIVES = """
+CREATE TEMP TRIGGER arrives INSTEAD OF INSERT ON written WHEN new.id IS NOT NULL BEGIN
     INSERT INTO message (id, received, size, recipients, open)
         SELECT new.id, new.received, length(new.content), count, count
         FROM (SELECT json_array_length(new.recipients) AS count);
@@ -41,8 +42,7 @@ CREATE TEMP TRIGGER arrives INSTEAD OF INSERT ON arriving WHEN new.id IS NOT NUL
         SELECT DISTINCT json_extract(value, '$[0]'), new.next FROM json_each(new.recipients) WHERE TRUE
         ON CONFLICT (name) DO UPDATE SET due = excluded.due WHERE excluded.due < due;
 END
-""",
-)
+"""
 
 # A destination, the first of whose recipients may be due at another moment than before.
 _REFRESHED = (
@@ -94,23 +94,20 @@ END
 """,
 )
 
-# Many of them, as JSON arrays of arrays: rows of "settled", and of "refreshed" their destinations, each once.
-_SETTLEMENT = (
-    "CREATE TEMP VIEW settlement AS SELECT NULL AS settled, NULL AS destinations",
-    f"""
-CREATE TEMP TRIGGER settles_all INSTEAD OF INSERT ON settlement BEGIN
+# Many of them, arrays of arrays in JSON: rows of "settled", and of "refreshed" their destinations, each once.
+_SETTLES_ALL = f"""
+CREATE TEMP TRIGGER settles_all INSTEAD OF INSERT ON written WHEN new.settled IS NOT NULL BEGIN
     INSERT INTO settled SELECT {", ".join(f"json_extract(value, '$[{column}]')" for column in range(12))}
         FROM json_each(new.settled);
     INSERT INTO refreshed SELECT json_extract(value, '$[0]') FROM json_each(new.destinations);
 END
-""",
-)
+"""
 
 
 def add_views(connection: sqlite3.Connection, unsettled: Callable[[int], None]) -> None:
-    """Give the connection the views ``arriving``, ``refreshed``, ``ended`` and ``settlement``.
+    """Give the connection the views ``written``, ``refreshed`` and ``ended``.
 
-    A row of ``arriving`` without an id is nothing.
+    A row of ``written`` that is all NULL is nothing.
 
     Args:
         connection: with the tables.
@@ -118,6 +115,5 @@ def add_views(connection: sqlite3.Connection, unsettled: Callable[[int], None]) 
 
     """
     connection.create_function("unsettled", 1, unsettled)
-    for statements in (_ARRIVING, _REFRESHED, _ENDED, _SETTLED, _SETTLEMENT):
-        for statement in statements:
-            connection.execute(statement)
+    for statement in (_WRITTEN, _ARRIVES, *_REFRESHED, *_ENDED, *_SETTLED, _SETTLES_ALL):
+        connection.execute(statement)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from smtpx.batches import Batches
 from smtpx.errors import StorageError, StorageFull
-from smtpx.storage.sqlite_claims import free_leases
+from smtpx.storage.sqlite_claims import free_leases, settle, settlement
 from smtpx.storage.sqlite_file import BOUND, Database, failure
-from smtpx.storage.sqlite_messages import micros, save, save_anew
+from smtpx.storage.sqlite_messages import arrival, micros, save_anew
 from smtpx.storage.sqlite_rest import purge, shrink
 from smtpx.storage.wake import Wake
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from smtpx.batches import Job
+    from smtpx.delivery import Delivery
     from smtpx.storage.room import FreeSpace
     from smtpx.storage.sqlite_messages import NewMail
 
@@ -32,7 +33,8 @@ __all__ = ["Writer"]
 
 _log = logging.getLogger("smtpx.storage")
 _T = TypeVar("_T")
-_BATCH = 256
+_FEWEST, _MOST = 32, 256  # jobs that a batch may have
+_JOB = 50e-6  # seconds that one takes, about
 _MICROSECOND = timedelta(microseconds=1)
 _PAUSE = 10.0  # seconds from the end of a purge to the next
 _SHORTLY = 0.1  # seconds until what was not durable at once is
@@ -62,16 +64,31 @@ class _Save:
 
 
 class _Light:
-    """What a job does that may be lost with the power; ``single``: by one statement, all of it or nothing."""
+    """What a job does that may be lost with the power."""
 
-    __slots__ = ("single", "work")
+    __slots__ = ("work",)
 
-    def __init__(self, work: Callable[[Database], Any], *, single: bool = False) -> None:
+    def __init__(self, work: Callable[[Database], Any]) -> None:
         self.work = work
-        self.single = single
 
     def __call__(self, db: Database) -> Any:
         return self.work(db)
+
+
+class _Settle:
+    """What a job does that writes what became of claimed recipients: it may be lost likewise."""
+
+    __slots__ = ("now", "settled")
+
+    def __init__(self, settled: Sequence[Delivery], now: int) -> None:
+        self.settled = settled
+        self.now = now
+
+    def __call__(self, db: Database) -> list[Delivery]:
+        return settle(db, self.settled, self.now)
+
+
+_PASSING = (_Light, _Settle)
 
 
 class Writer:
@@ -87,6 +104,8 @@ class Writer:
         self._free = free
         self._spare = 0
         self._counted = -_RECOUNT
+        self._asked = -_RECOUNT
+        self._unasked = 0  # octets that may be written before the disk is asked again
         self._db: Database | None = None
         self._wake: Wake | None = None
         self._watchers: list[tuple[asyncio.AbstractEventLoop, Callable[[], None]]] = []
@@ -95,8 +114,9 @@ class Writer:
         self._rested = -_PAUSE
         self._syncing: asyncio.AbstractEventLoop | None = None  # the loop that will see to it
         self.batches: Batches[Database] = Batches(
-            f"the storage {path}", self._do, self._end, rest=self._rest, limit=_BATCH
+            f"the storage {path}", self._do, self._end, rest=self._rest, limit=_MOST
         )
+        self._sync_took = 0.0
 
     @property
     def is_open(self) -> bool:
@@ -116,11 +136,12 @@ class Writer:
         result: _T = await self.batches.submit(_Light(work))
         return result
 
-    async def shortly(self, statement: Callable[[Database], _T]) -> _T:
-        """Have one statement done in some milliseconds; durable a tenth of a second later."""
+    async def settle(self, settled: Sequence[Delivery]) -> list[Delivery]:
+        """Have it written in some milliseconds, with what is saved then; durable a tenth of a second on."""
         self._sync_later()
-        result: _T = await self.batches.submit_patiently(_Light(statement, single=True))
-        return result
+        work = _Settle(settled, self._micros())
+        lost: list[Delivery] = await self.batches.submit_patiently(work)
+        return lost
 
     def _sync_later(self) -> None:
         if self._syncing is None or self._syncing.is_closed():
@@ -175,16 +196,22 @@ class Writer:
     # In the thread
 
     def _sync(self, db: Database) -> None:
+        began = monotonic()
         db.sync()
         self._must_tell = True
+        # What found nothing to write was no measure of the disk: so it is forgotten slowly.
+        self._sync_took = max(monotonic() - began, 0.9 * self._sync_took)
+        # While a batch is written, the event loop goes on with those whom the one before has answered: were
+        # all in one batch, the two would take turns. So it has no more jobs than make good for its own sync.
+        self.batches.limit = min(_FEWEST + int(self._sync_took / _JOB), _MOST)
 
     def _do(self, jobs: Sequence[Job[Database]]) -> None:
         try:
             db = self._opened()
             if db.log_is_too_long:
                 db.checkpoint()
-            if not self._save_only(db, jobs) and not self._do_alone(db, jobs):
-                db.begin(durable=any(type(job.work) is not _Light for job in jobs))
+            if not self._write_at_once(db, jobs):
+                db.begin(durable=any(type(job.work) not in _PASSING for job in jobs))
                 self._work(db, jobs)
             db.commit(sum(job.octets for job in jobs))
         except StorageError as error:
@@ -201,44 +228,37 @@ class Writer:
             if db.stirred or (db.handed and self._must_tell):
                 self._stir(db)
 
-    def _save_only(self, db: Database, jobs: Sequence[Job[Database]]) -> bool:
-        """Save them by one statement, where they only save; False where nothing was done.
+    def _write_at_once(self, db: Database, jobs: Sequence[Job[Database]]) -> bool:
+        """Save and settle by one statement, where they do nothing else; False where nothing was done.
 
         To begin and to commit are statements too, and with each the thread gives the interpreter's lock away.
         """
-        if any(type(job.work) is not _Save for job in jobs):
+        saves = [job for job in jobs if type(job.work) is _Save]
+        settles = [job for job in jobs if type(job.work) is _Settle]
+        if len(saves) + len(settles) < len(jobs) or len(settles) > 1:
             return False
         if sum(job.octets for job in jobs) > BOUND:
             return False  # it is two statements: the second may fail when the first is committed
-        some = self._with_room(db, jobs)
-        db.begin(durable=True, single=True)
-        return not some or self._save_all(db, some)
-
-    def _do_alone(self, db: Database, jobs: Sequence[Job[Database]]) -> bool:
-        """Do what is one statement by itself likewise; False where it is not, and nothing was done."""
-        if len(jobs) > 1 or not _is_single(jobs[0]):
-            return False
-        db.begin(durable=False, single=True)
-        self._do_one(db, jobs[0])
-        return True
+        some = self._with_room(db, saves)
+        db.begin(durable=bool(some), single=True)
+        return not (some or settles) or self._write(db, some, settles)
 
     def _work(self, db: Database, jobs: Sequence[Job[Database]]) -> None:
         for are_saves, group in itertools.groupby(jobs, lambda job: type(job.work) is _Save):
             some = list(group)
             if are_saves:
                 some = self._with_room(db, some)
-            if are_saves and (not some or self._save_all(db, some)):
+            if are_saves and (not some or self._write(db, some)):
                 continue
             for job in some:
                 self._do_one(db, job)
 
     def _do_one(self, db: Database, job: Job[Database]) -> None:
-        begun = db.in_transaction
         try:
-            with contextlib.nullcontext() if _is_single(job) else db.part():
+            with db.part():
                 job.succeed(job.work(db))
         except sqlite3.Error as error:
-            if _is_unsound(db, error, begun=begun):
+            if _is_unsound(db, error):
                 raise
             job.fail(failure(error, self._path, "it was not done"))
         except Exception as error:  # the caller's, and the thread must live
@@ -246,9 +266,15 @@ class Writer:
 
     def _with_room(self, db: Database, jobs: Sequence[Job[Database]]) -> list[Job[Database]]:
         # What the log holds takes its room a second time, in the file itself, and that is spoken for.
-        self._spare, free = -db.log_octets, self._free.now()
-        if free + self._spare - sum(job.octets for job in jobs) > self.reserve + _AMPLE:
+        self._spare, octets = -db.log_octets, sum(job.octets for job in jobs)
+        self._unasked -= octets
+        if self._unasked > 0 and monotonic() - self._asked < _RECOUNT:
             return list(jobs)
+        free, self._asked = self._free.now(), monotonic()
+        if free + self._spare - octets > self.reserve + _AMPLE:
+            self._unasked = _AMPLE // 8  # which is written several times, here and into mailboxes
+            return list(jobs)
+        self._unasked = 0
         self._count(db)
         room = free + self._spare - self.reserve
         some = []
@@ -265,19 +291,26 @@ class Writer:
     def _count(self, db: Database) -> None:
         self._spare = db.free() - db.growth()
 
-    def _save_all(self, db: Database, jobs: Sequence[Job[Database]]) -> bool:
-        """Save them together; False where one of them is no ordinary one, and nothing was saved."""
+    def _write(
+        self, db: Database, saves: Sequence[Job[Database]], settles: Sequence[Job[Database]] = ()
+    ) -> bool:
+        """Write them together; False where one of them is no ordinary one, and nothing was written."""
         begun = db.in_transaction
-        mails = [job.work.mail for job in jobs if isinstance(job.work, _Save)]
-        claimed = any(mail.until is not None for mail in mails)
+        mails = [job.work.mail for job in saves if isinstance(job.work, _Save)]
+        settlements = [job.work for job in settles if isinstance(job.work, _Settle)]
         try:
-            save(db, mails, self.owner(db) if claimed else "")
+            owner = self.owner(db) if any(mail.until is not None for mail in mails) else ""
+            rows = [arrival(db, mail, owner) for mail in mails]
+            rows += [settlement(db, each.settled, each.now) for each in settlements]
+            lost = db.write(rows, sum(mail.octets for mail in mails))
         except (sqlite3.Error, ValueError, OverflowError) as error:
             if isinstance(error, sqlite3.Error) and _is_unsound(db, error, begun=begun):
                 raise
             return False
-        for job in jobs:
+        for job in saves:
             job.succeed(None)
+        for job, each in zip(settles, settlements, strict=True):
+            job.succeed([each.settled[number] for number in lost])
         return True
 
     def _opened(self) -> Database:
@@ -290,7 +323,7 @@ class Writer:
             except BaseException:
                 db.close()
                 raise
-            self._db = db
+            self._db, self._unasked = db, 0
         return self._db
 
     def _stir(self, db: Database) -> None:
@@ -370,11 +403,7 @@ class Writer:
         return micros(self._clock())
 
 
-def _is_single(job: Job[Database]) -> bool:
-    return isinstance(job.work, _Light) and job.work.single
-
-
-def _is_unsound(db: Database, error: sqlite3.Error, *, begun: bool) -> bool:
+def _is_unsound(db: Database, error: sqlite3.Error, *, begun: bool = True) -> bool:
     """Whether nothing of the transaction can be trusted, or there is none any more, or none to be had."""
     return db.in_transaction is not begun or getattr(error, "sqlite_errorcode", 0) & 0xFF in _UNSOUND
 
