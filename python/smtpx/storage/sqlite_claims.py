@@ -43,7 +43,7 @@ _LEASE = (
     " AND recipient.place = given.place"
 )
 _NEXT, _KEY, _RECIPIENTS = 6, 12, 13  # columns
-_NO_MESSAGE = (None,) * 11  # as the columns that it would have
+_NO_MESSAGE = (None,) * 13  # as the columns that it would have
 
 
 def delivery(row: Row) -> Delivery:

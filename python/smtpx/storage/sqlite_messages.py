@@ -151,8 +151,12 @@ def arrival(db: Database, mail: NewMail, owner: str, token: int = 0) -> Row:
         first, mail.token, by = mail.until, token + 1, owner
         db.handed = True
     checksum = entry_checksum(mail.envelope, mail.content)
-    recipients = json_rows(list(zip(mail.destinations, mail.recipients, strict=True)))
-    row = (mail.id, mail.received, checksum, mail.envelope, mail.content, recipients)
+    recipients: Row
+    if len(mail.recipients) == 1:
+        recipients = (*mail.destinations, *mail.recipients, None)
+    else:
+        recipients = (None, None, json_rows(list(zip(mail.destinations, mail.recipients, strict=True))))
+    row = (mail.id, mail.received, checksum, mail.envelope, mail.content, *recipients)
     return (*row, mail.attempts, first, mail.saved, mail.token, by, None, None)
 
 

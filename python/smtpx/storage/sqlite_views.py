@@ -22,14 +22,26 @@ _FIRST_DUE = "SELECT next FROM recipient WHERE destination = {} AND state = 'que
 # What is written together: messages that arrive, each a row, and what became of claimed recipients, one row.
 _WRITTEN = """
 CREATE TEMP VIEW written AS SELECT NULL AS id, NULL AS received, NULL AS checksum, NULL AS envelope,
-    NULL AS content, NULL AS recipients, NULL AS attempts, NULL AS next, NULL AS changed, NULL AS token,
-    NULL AS owner, NULL AS settled, NULL AS destinations
+    NULL AS content, NULL AS destination, NULL AS address, NULL AS recipients, NULL AS attempts, NULL AS next,
+    NULL AS changed, NULL AS token, NULL AS owner, NULL AS settled, NULL AS destinations
 """
 
-# A message, in all of the tables. Its recipients, an array of [destination, address] in JSON, are all due at
-# "next".
+# A message, in all of the tables: nearly always for one, without a look for more. Else the recipients are an
+# array of [destination, address] in JSON. All are due at "next".
 _ARRIVES = """
-CREATE TEMP TRIGGER arrives INSTEAD OF INSERT ON written WHEN new.id IS NOT NULL BEGIN
+CREATE TEMP TRIGGER arrives INSTEAD OF INSERT ON written WHEN new.address IS NOT NULL BEGIN
+    INSERT INTO message (id, received, size, recipients, open)
+        VALUES (new.id, new.received, length(new.content), 1, 1);
+    INSERT INTO body VALUES (last_insert_rowid(), new.checksum, new.envelope, new.content);
+    INSERT INTO recipient (message, destination, place, address, state, attempts, next, changed, token, owner)
+        VALUES (last_insert_rowid(), new.destination, 0, new.address, 'queued', new.attempts, new.next,
+            new.changed, new.token, new.owner);
+    INSERT INTO destination VALUES (new.destination, new.next)
+        ON CONFLICT (name) DO UPDATE SET due = excluded.due WHERE excluded.due < due;
+END
+"""
+_ARRIVES_FOR_SEVERAL = """
+CREATE TEMP TRIGGER arrives_for_several INSTEAD OF INSERT ON written WHEN new.recipients IS NOT NULL BEGIN
     INSERT INTO message (id, received, size, recipients, open)
         SELECT new.id, new.received, length(new.content), count, count
         FROM (SELECT json_array_length(new.recipients) AS count);
@@ -115,5 +127,13 @@ def add_views(connection: sqlite3.Connection, unsettled: Callable[[int], None]) 
 
     """
     connection.create_function("unsettled", 1, unsettled)
-    for statement in (_WRITTEN, _ARRIVES, *_REFRESHED, *_ENDED, *_SETTLED, _SETTLES_ALL):
+    for statement in (
+        _WRITTEN,
+        _ARRIVES,
+        _ARRIVES_FOR_SEVERAL,
+        *_REFRESHED,
+        *_ENDED,
+        *_SETTLED,
+        _SETTLES_ALL,
+    ):
         connection.execute(statement)
