@@ -26,7 +26,7 @@ from smtpx.accounts import AccountFile
 
 from benches import peers, process, publish
 from benches.disk import place
-from benches.postfix import instance, make_instance
+from benches.postfix import instance, make_instance, version
 from benches.publish import Bar
 from benches.queue import fsync_ms
 
@@ -200,7 +200,7 @@ def main() -> None:
         },
     )
     limit = f"ext4 with a journal, {arguments.writes:,} writes a second; " if arguments.writes else ""
-    conditions = f"Medians of {rounds} rounds; {limit}{sync}; {publish.conditions()}."
+    conditions = f"Medians of {rounds} rounds; {limit}{sync}; {publish.conditions()}, Postfix {version()}."
     publish.section(page, f"{summary}\n\n{conditions}")
     publish.section(f"{page}-details", f"{verdicts}\n\n{cost}")
 

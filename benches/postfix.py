@@ -16,7 +16,7 @@ from benches.peers import find_tool
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["PATIENCE", "daemon_directory", "instance", "make_instance", "poll"]
+__all__ = ["PATIENCE", "daemon_directory", "instance", "make_instance", "poll", "version"]
 
 PATIENCE: Final = 60.0  # seconds
 _PAUSE: Final = 0.01
@@ -97,10 +97,19 @@ def instance(root: Path, wait: Callable[[], None]) -> Iterator[None]:
 @functools.cache
 def daemon_directory() -> str:
     """Where the programs of postfix are; "" without postfix."""
+    return _default("daemon_directory")
+
+
+def version() -> str:
+    """Return the version of postfix; "" without postfix."""
+    return _default("mail_version")
+
+
+def _default(parameter: str) -> str:
     postconf = find_tool("postconf")
     if postconf is None:
         return ""
-    command = [postconf, "-d", "-h", "daemon_directory"]
+    command = [postconf, "-d", "-h", parameter]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
