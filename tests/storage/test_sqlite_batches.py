@@ -103,6 +103,21 @@ async def test_a_message_that_is_there_already_undoes_nothing_of_its_batch(
     assert (await queue.audit()).faults == []
 
 
+@pytest.mark.usefixtures("promptly")
+async def test_a_result_that_cannot_be_written_fails_nothing_else_of_its_batch(
+    queue: SQLiteStorage, commits: Commits, clock: Clock
+) -> None:
+    await saved(queue)
+    (claimed,) = await queue.claim(clock.now, LEASE, 10)
+    new = message()
+    wrong = again(claimed, clock.now.replace(tzinfo=None))
+    failure, saving = await settled_with(queue, commits, [wrong], new)
+    assert isinstance(failure, TypeError)
+    assert saving is None
+    assert (await queue.mail_load(new.id)).data == new.data
+    assert await queue.settle([done(claimed)]) == []
+
+
 async def test_thousands_of_results_are_one_commit(
     queue: SQLiteStorage, commits: Commits, clock: Clock
 ) -> None:
