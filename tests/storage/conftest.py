@@ -9,6 +9,7 @@ import pytest
 from smtpx.storage import LocalStorage, SQLiteStorage
 
 from tests.queue_storages import Clock
+from tests.storage.commits import Commits
 from tests.storage.disk import Disk, Gate
 
 if TYPE_CHECKING:
@@ -44,3 +45,10 @@ def clock() -> Clock:
 async def queue(tmp_path: Path, clock: Clock) -> AsyncIterator[SQLiteStorage]:
     async with SQLiteStorage(tmp_path / "queue.db", reserve=0, clock=clock) as queue:
         yield queue
+
+
+@pytest.fixture
+def commits(queue: SQLiteStorage, monkeypatch: pytest.MonkeyPatch) -> Iterator[Commits]:
+    commits = Commits(monkeypatch)
+    yield commits
+    commits.open.set()

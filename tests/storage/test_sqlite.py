@@ -21,24 +21,18 @@ from smtpx.storage.sqlite_messages import micros
 from smtpx.storage.sqlite_rest import purge
 
 from tests.queue_storages import LEASE, MINUTE, Clock, done, saved, states
-from tests.storage.commits import Commits
 from tests.storage.disk import POSIX, message
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Sequence
     from datetime import datetime
     from pathlib import Path
 
     from smtpx import Delivery
 
+    from tests.storage.commits import Commits
+
 pytestmark = POSIX
-
-
-@pytest.fixture
-def commits(queue: SQLiteStorage, monkeypatch: pytest.MonkeyPatch) -> Iterator[Commits]:
-    commits = Commits(monkeypatch)
-    yield commits
-    commits.open.set()
 
 
 def test_it_is_a_queue_storage_that_knows_its_room(tmp_path: Path) -> None:

@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 from smtpx import MailTx, SQLiteStorage, State
+from smtpx.storage.sqlite_file import Database
 
 from tests.queue_storages import LEASE, MINUTE, Clock, again, done, saved, states
-from tests.storage.commits import Commits
 from tests.storage.disk import POSIX, message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
     from pathlib import Path
 
     from smtpx import Delivery
-    from smtpx.storage.sqlite_file import Database
+    from smtpx.storage.sqlite_file import Row
+
+    from tests.storage.commits import Commits
 
 pytestmark = POSIX
-
-
-@pytest.fixture
-def commits(queue: SQLiteStorage, monkeypatch: pytest.MonkeyPatch) -> Iterator[Commits]:
-    commits = Commits(monkeypatch)
-    yield commits
-    commits.open.set()
 
 
 @pytest.fixture
@@ -118,14 +112,21 @@ async def test_a_result_that_cannot_be_written_fails_nothing_else_of_its_batch(
     assert await queue.settle([done(claimed)]) == []
 
 
-async def test_thousands_of_results_are_one_commit(
-    queue: SQLiteStorage, commits: Commits, clock: Clock
+async def test_thousands_of_results_are_one_statement(
+    queue: SQLiteStorage, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    written: list[int] = []
+    real = Database.write
+
+    def write(db: Database, rows: Sequence[Row], octets: int = 0) -> list[int]:
+        written.append(len(rows))
+        return real(db, rows, octets)
+
     await saved(queue, *(f"u{number}@example.org" for number in range(5000)))
     claimed = await queue.claim(clock.now, LEASE, 10_000)
-    commits.durable.clear()
+    monkeypatch.setattr(Database, "write", write)
     assert await queue.settle([done(each) for each in claimed]) == []
-    assert commits.durable == [False]
+    assert written == [1]
     assert (await queue.stats(clock.now)).messages == 0
 
 
@@ -144,32 +145,25 @@ async def test_what_is_settled_twice_counts_once(queue: SQLiteStorage, clock: Cl
 # How much
 
 
-@pytest.mark.parametrize(("seconds", "jobs"), [(0.0, range(32, 40)), (0.005, range(132, 200))])
+@pytest.mark.parametrize(
+    ("took", "jobs"),
+    [((0.0,), 32), ((0.005,), 132), ((1.0,), 256), ((0.005, 0.0), 122), ((0.0, 0.005), 132)],
+    ids=["at once", "5 ms", "1 s", "nothing to write after 5 ms", "slow only then"],
+)
 async def test_a_batch_has_as_many_jobs_as_make_good_for_a_sync(
-    queue: SQLiteStorage, monkeypatch: pytest.MonkeyPatch, seconds: float, jobs: range
+    queue: SQLiteStorage, monkeypatch: pytest.MonkeyPatch, took: tuple[float, ...], jobs: int
 ) -> None:
-    monkeypatch.setattr("smtpx.storage.sqlite_file.os.fsync", lambda _: time.sleep(seconds))
-    synced = asyncio.Event()
-    loop, real = asyncio.get_running_loop(), queue._writer._sync
+    now, coming = 0.0, iter(took)
 
-    def sync(db: Database) -> None:
-        real(db)
-        loop.call_soon_threadsafe(synced.set)
+    def sync(_: Database) -> None:
+        nonlocal now
+        now += next(coming)
 
-    monkeypatch.setattr(queue._writer, "_sync", sync)
-    queue._writer._sync_later()
-    await synced.wait()
-    assert queue._writer.batches.limit in jobs
-
-
-async def test_a_sync_with_nothing_to_write_does_not_make_a_slow_disk_a_fast_one(
-    queue: SQLiteStorage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    took = iter([0.02, 0.0, 0.0])
-    monkeypatch.setattr("smtpx.storage.sqlite_file.os.fsync", lambda _: time.sleep(next(took)))
-    for _ in range(3):
+    monkeypatch.setattr(Database, "sync", sync)
+    monkeypatch.setattr("smtpx.storage.sqlite_writer.monotonic", lambda: now)
+    for _ in took:
         await queue._writer.lightly(queue._writer._sync)
-    assert queue._writer.batches.limit == 256
+    assert queue._writer.batches.limit == jobs
 
 
 # Room
