@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -105,3 +106,15 @@ def test_records_of_the_users_own_class_are_made_by_its_factory(log: logging.Log
         logging.setLogRecordFactory(usual)
     (made,) = records(log)
     assert isinstance(made, Traced)
+
+
+@pytest.mark.usefixtures("unsought")
+def test_threads_are_told_apart_where_they_are_looked_up(
+    log: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log_event(log, "message", FIELDS)
+    monkeypatch.setattr(logging, "logThreads", True)
+    thread = threading.Thread(target=log_event, args=(log, "message", FIELDS), name="another")
+    thread.start()
+    thread.join()
+    assert [made.threadName for made in records(log)] == [None, "another"]

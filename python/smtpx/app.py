@@ -39,7 +39,6 @@ __all__ = ["App", "Way", "run"]
 _logger = logging.getLogger("smtpx.app")
 
 _RELOAD, _STOP = "reload", "stop"
-_YOUNG = 50_000  # objects; a cycle among them waits for so many, some MiB
 _LONGEST = 10 * 365 * 86400.0  # seconds; a message that is never given up has no date for it
 
 _Place: TypeAlias = tuple[Listener, list[socket.socket]]
@@ -336,10 +335,9 @@ def run(app: App) -> None:
     # The threads that sync need the interpreter's lock for microseconds at a time, and the loop is busy: at
     # the usual 5 ms they wait for it longer than for the disk (a tenth fewer messages reach a Maildir).
     sys.setswitchinterval(5e-4)
-    # What a message is made of ends with it, by its count of references. To look for cycles among it every
-    # 700 objects took a tenth of the loop's time; and what is imported by now stays.
+    # What is imported by now stays, and need not be looked through for cycles. All else is, as often as ever:
+    # an attempt that failed is a cycle with its message in it, until that is found.
     gc.freeze()
-    gc.set_threshold(_YOUNG)
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     with contextlib.suppress(ImportError):
         import uvloop

@@ -13,9 +13,9 @@ __all__ = ["log_event"]
 def log_event(log: logging.Logger, message: str, fields: dict[str, object]) -> None:
     """Do as ``log.info(message, extra=fields)`` does.
 
-    Where the process looks up neither who has logged something (``logging._srcfile``) nor has records of its
-    own, nothing of a record is new but its time and its fields. None of these may bear the name of an
-    attribute of a LogRecord, which is not looked for.
+    Where neither the place nor the thread, process and task of a record are looked up (logging's
+    documentation, "Optimization"), and it is of no class of its own, nothing of it is new but its time and
+    its fields. None of these may bear the name of an attribute of a LogRecord, which is not looked for.
 
     Args:
         log: which is enabled for INFO.
@@ -23,7 +23,7 @@ def log_event(log: logging.Logger, message: str, fields: dict[str, object]) -> N
         fields: as ``extra``.
 
     """
-    if logging._srcfile is not None or logging.getLogRecordFactory() is not logging.LogRecord:  # noqa: SLF001
+    if _is_looked_up() or logging.getLogRecordFactory() is not logging.LogRecord:
         log.info(message, extra=fields, stacklevel=2)
         return
     now, template = time.time(), _template()
@@ -34,6 +34,16 @@ def log_event(log: logging.Logger, message: str, fields: dict[str, object]) -> N
     made = logging.LogRecord.__new__(logging.LogRecord)
     made.__dict__ = values
     log.handle(made)
+
+
+def _is_looked_up() -> bool:
+    return (
+        logging._srcfile is not None  # noqa: SLF001 - the documented name
+        or logging.logThreads
+        or logging.logProcesses
+        or logging.logMultiprocessing
+        or getattr(logging, "logAsyncioTasks", False)
+    )
 
 
 @cache

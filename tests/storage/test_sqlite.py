@@ -45,8 +45,9 @@ def test_it_is_a_queue_storage_that_knows_its_room(tmp_path: Path) -> None:
 
 
 async def test_saves_that_wait_at_the_same_time_share_one_commit(
-    queue: SQLiteStorage, commits: Commits
+    queue: SQLiteStorage, commits: Commits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sqlite_writer, "_FEWEST", 101)  # whatever a sync takes here
     commits.open.clear()
     first = asyncio.create_task(queue.mail_save(message()))
     await commits.hold()
@@ -66,7 +67,10 @@ async def test_a_save_that_comes_alone_has_a_commit_of_its_own(
     assert commits.durable == [True] * 3
 
 
-async def test_a_batch_is_bounded_in_number_and_in_octets(queue: SQLiteStorage, commits: Commits) -> None:
+async def test_a_batch_is_bounded_in_number_and_in_octets(
+    queue: SQLiteStorage, commits: Commits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_writer, "_FEWEST", 256)  # whatever a sync takes here
     commits.open.clear()
     first = asyncio.create_task(queue.mail_save(message()))
     await commits.hold()

@@ -117,7 +117,7 @@ END
 
 
 def add_views(connection: sqlite3.Connection, unsettled: Callable[[int], None]) -> None:
-    """Give the connection the views ``written``, ``refreshed`` and ``ended``.
+    """Give the connection the views ``written``, ``refreshed`` and ``ended``, and what their triggers need.
 
     A row of ``written`` that is all NULL is nothing.
 

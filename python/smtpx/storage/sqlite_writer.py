@@ -34,7 +34,8 @@ __all__ = ["Writer"]
 _log = logging.getLogger("smtpx.storage")
 _T = TypeVar("_T")
 _FEWEST, _MOST = 32, 256  # jobs that a batch may have
-_JOB = 50e-6  # seconds that one takes, about
+_JOB = 25e-6  # seconds that one takes, about: a save, or what became of a recipient
+_SHARE = 2  # how many times as long as that a job of a batch may wait for the sync
 _MICROSECOND = timedelta(microseconds=1)
 _PAUSE = 10.0  # seconds from the end of a purge to the next
 _SHORTLY = 0.1  # seconds until what was not durable at once is
@@ -116,7 +117,7 @@ class Writer:
         self.batches: Batches[Database] = Batches(
             f"the storage {path}", self._do, self._end, rest=self._rest, limit=_MOST
         )
-        self._sync_took = 0.0
+        self._syncs: float | None = None  # seconds that a sync takes, of late
 
     @property
     def is_open(self) -> bool:
@@ -196,24 +197,32 @@ class Writer:
     # In the thread
 
     def _sync(self, db: Database) -> None:
-        began = monotonic()
         db.sync()
         self._must_tell = True
-        # What found nothing to write was no measure of the disk: so it is forgotten slowly.
-        self._sync_took = max(monotonic() - began, 0.9 * self._sync_took)
-        # While a batch is written, the event loop goes on with those whom the one before has answered: were
-        # all in one batch, the two would take turns. So it has no more jobs than make good for its own sync.
-        self.batches.limit = min(_FEWEST + int(self._sync_took / _JOB), _MOST)
+
+    def _measure(self, took: float, jobs: Sequence[Job[Database]]) -> None:
+        """Have the next batches of the size that fits this disk, by how long a durable one took.
+
+        While a batch is written, the event loop goes on with those whom the one before has answered: were all
+        in one batch, the two would take turns. So it has no more jobs than make good for its sync.
+        """
+        count = sum(len(job.work.settled) if isinstance(job.work, _Settle) else 1 for job in jobs)
+        sync = max(took - count * _JOB, 0.0)
+        self._syncs = sync if self._syncs is None else self._syncs + (sync - self._syncs) / 8
+        self.batches.limit = min(_FEWEST + int(self._syncs / (_SHARE * _JOB)), _MOST)
 
     def _do(self, jobs: Sequence[Job[Database]]) -> None:
         try:
             db = self._opened()
             if db.log_is_too_long:
                 db.checkpoint()
+            durable, began = any(type(job.work) not in _PASSING for job in jobs), monotonic()
             if not self._write_at_once(db, jobs):
-                db.begin(durable=any(type(job.work) not in _PASSING for job in jobs))
+                db.begin(durable=durable)
                 self._work(db, jobs)
             db.commit(sum(job.octets for job in jobs))
+            if durable:
+                self._measure(monotonic() - began, jobs)
         except StorageError as error:
             self._close()
             _fail(jobs, error)
@@ -239,7 +248,7 @@ class Writer:
             return False
         if sum(job.octets for job in jobs) > BOUND:
             return False  # it is two statements: the second may fail when the first is committed
-        some = self._with_room(db, saves)
+        some = self._with_room(db, saves) if saves else []
         db.begin(durable=bool(some), single=True)
         return not (some or settles) or self._write(db, some, settles)
 
