@@ -147,8 +147,8 @@ async def test_what_is_settled_twice_counts_once(queue: SQLiteStorage, clock: Cl
 
 @pytest.mark.parametrize(
     ("took", "jobs"),
-    [((0.0,), 32), ((0.005,), 131), ((1.0,), 256), ((0.005,) * 50, 131), ((0.0,) + (0.005,) * 50, 131)],
-    ids=["at once", "5 ms", "1 s", "5 ms each time", "slow only then"],
+    [((0.0,), 32), ((0.004,), 191), ((1.0,), 256), ((0.004,) * 50, 191), ((0.0,) + (0.004,) * 50, 191)],
+    ids=["at once", "4 ms", "1 s", "4 ms each time", "slow only then"],
 )
 async def test_a_batch_has_as_many_jobs_as_make_good_for_a_sync(
     queue: SQLiteStorage, monkeypatch: pytest.MonkeyPatch, took: tuple[float, ...], jobs: int

@@ -35,7 +35,6 @@ _log = logging.getLogger("smtpx.storage")
 _T = TypeVar("_T")
 _FEWEST, _MOST = 32, 256  # jobs that a batch may have
 _JOB = 25e-6  # seconds that one takes, about: a save, or what became of a recipient
-_SHARE = 2  # how many times as long as that a job of a batch may wait for the sync
 _MICROSECOND = timedelta(microseconds=1)
 _PAUSE = 10.0  # seconds from the end of a purge to the next
 _SHORTLY = 0.1  # seconds until what was not durable at once is
@@ -204,12 +203,12 @@ class Writer:
         """Have the next batches of the size that fits this disk, by how long a durable one took.
 
         While a batch is written, the event loop goes on with those whom the one before has answered: were all
-        in one batch, the two would take turns. So it has no more jobs than make good for its sync.
+        in one batch, the two would take turns. So it has 32, and as many more as take the time of its sync.
         """
         count = sum(len(job.work.settled) if isinstance(job.work, _Settle) else 1 for job in jobs)
         sync = max(took - count * _JOB, 0.0)
         self._syncs = sync if self._syncs is None else self._syncs + (sync - self._syncs) / 8
-        self.batches.limit = min(_FEWEST + int(self._syncs / (_SHARE * _JOB)), _MOST)
+        self.batches.limit = min(_FEWEST + int(self._syncs / _JOB), _MOST)
 
     def _do(self, jobs: Sequence[Job[Database]]) -> None:
         try:
