@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from smtpx.storage.sqlite_file import Database
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Sequence
 
     import pytest
@@ -21,7 +20,7 @@ class Commits:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.durable: list[bool] = []
-        self.failures: list[sqlite3.Error | None] = []  # of the next commits
+        self.failures: list[Exception | None] = []  # of the next commits
         self.reached = threading.Event()
         self.open = threading.Event()
         self.open.set()

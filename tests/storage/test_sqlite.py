@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import errno
 import queue as queues
-import sqlite3
 import threading
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+import apsw
 import pytest
 from smtpx import MailTx, SQLiteStorage, State
 from smtpx.errors import MailNotFound, StorageFull
@@ -282,8 +282,7 @@ async def test_one_that_cannot_be_saved_fails_none_of_its_batch(
 async def test_h91_a_commit_that_fails_is_451_to_all_of_its_batch_and_the_file_is_opened_and_checked_anew(
     queue: SQLiteStorage, commits: Commits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    failure = sqlite3.OperationalError("disk I/O error")
-    failure.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+    failure = apsw.exception_for(apsw.SQLITE_IOERR_FSYNC)
     checks: list[Database] = []
     monkeypatch.setattr(Database, "_check", lambda database: checks.append(database))
     commits.failures = [None, failure]
@@ -391,7 +390,7 @@ async def test_h99_what_the_log_holds_is_room_that_its_checkpoint_will_take(
     with contextlib.suppress(StorageFull):
         while usage(0).free > 1_000_000:
             await queue.mail_save(message(bytes(100_000)))
-    with contextlib.closing(sqlite3.connect(queue.path)) as other:
+    with contextlib.closing(apsw.Connection(str(queue.path))) as other:
         other.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         assert usage(0).free >= queue.reserve - 250_000  # the last one came just so
 

@@ -5,27 +5,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
-import sqlite3
 import stat
 import threading
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from smtpx import MailTx, SQLiteStorage
 from smtpx.errors import StorageError, StorageFull
-from smtpx.storage.sqlite_file import BOUND, Database
+from smtpx.storage.sqlite_file import Database
 from smtpx.storage.sqlite_messages import NewMail, arrival, moment
 
 from tests.queue_storages import LEASE, Clock, done, saved
 from tests.storage.disk import POSIX, message
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from smtpx import Delivery
-    from smtpx.storage.sqlite_file import Row
 
 pytestmark = POSIX
 
@@ -213,39 +210,6 @@ def test_what_was_saved_does_not_stay_in_memory(tmp_path: Path) -> None:
             db.commit()
             db.checkpoint()
         assert used() - before < 24_000_000  # of 54 MB; the cache of pages has 16
-
-
-async def test_a_large_save_that_is_committed_waits_for_no_other_process_any_more(
-    queue: SQLiteStorage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    large = MailTx("a@example.org", ["b@example.org"], bytes(2 * BOUND))
-    await queue.mail_save(message())
-    with contextlib.closing(
-        sqlite3.connect(queue.path, timeout=0, isolation_level=None, check_same_thread=False)
-    ) as other:
-        write = Database.write
-
-        def write_watched(db: Database, rows: Sequence[Row], octets: int = 0) -> list[int]:
-            execute, count = db.execute, 0
-
-            def execute_watched(statement: str, *values: Any) -> sqlite3.Cursor:
-                nonlocal count
-                count += 1
-                if count > 1:  # the first is done
-                    execute("PRAGMA busy_timeout = 0")
-                    with contextlib.suppress(sqlite3.OperationalError):
-                        other.execute("BEGIN IMMEDIATE")
-                return execute(statement, *values)
-
-            db.execute = execute_watched
-            try:
-                return write(db, rows, octets)
-            finally:
-                db.execute = execute
-
-        monkeypatch.setattr(Database, "write", write_watched)
-        await queue.mail_save(large)
-    assert large.id in {mail.id for mail in await queue.mail_load_all()}
 
 
 async def test_a_commit_fails_where_something_has_ended_its_transaction(queue: SQLiteStorage) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import apsw
 import pytest
 from smtpx import SQLiteStorage
 from smtpx.errors import StorageError, StorageFull
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 pytestmark = POSIX
 
+_DAMAGED = r"is damaged .*keep a copy .*sqlite3 .* \.recover"
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
@@ -28,7 +31,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def alter(path: Path, *statements: str) -> None:
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+    with closing(apsw.Connection(str(path))) as connection:
         for statement in statements:
             connection.execute(statement)
 
@@ -106,7 +109,7 @@ async def test_tables_of_an_older_version_are_brought_up_to_date_with_all_that_i
     monkeypatch.setattr(sqlite_schema, "MIGRATIONS", later)
     async with SQLiteStorage(path, reserve=0) as queue:
         assert len(await queue.mail_load_all()) == 3
-    with closing(sqlite3.connect(path)) as connection:
+    with closing(apsw.Connection(str(path))) as connection:
         assert connection.execute("SELECT note FROM message").fetchall() == [(None,)] * 3
         assert connection.execute("PRAGMA user_version").fetchone() == (len(later),)
 
@@ -134,7 +137,17 @@ async def test_h95_a_file_whose_tables_are_damaged_is_refused_with_what_to_do(
     if not checked_whole:
         monkeypatch.setattr(sqlite_file, "_CHECKED_WHOLE", 0)
     overwrite(path, bytes(36864), at=4096)
-    await refused(path, "is damaged .*keep a copy .*sqlite3 .* .recover")
+    await refused(path, _DAMAGED)
+
+
+async def test_h95_text_that_is_none_is_damage_too(path: Path) -> None:
+    await fill(path, 1)
+    async with SQLiteStorage(path, reserve=0) as queue:
+        alter(path, "UPDATE recipient SET address = CAST(x'6aff' AS TEXT)")
+        with pytest.raises(StorageError, match=_DAMAGED):
+            await queue.deliveries()
+        with pytest.raises(StorageError, match=_DAMAGED):
+            await queue.claim(datetime.now(UTC), timedelta(minutes=5), 10)
 
 
 async def test_h95_a_file_that_was_cut_short_is_refused(path: Path) -> None:

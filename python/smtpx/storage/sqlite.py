@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,7 +19,7 @@ from smtpx.mail import MailTx, new_id
 from smtpx.storage import sqlite_audit, sqlite_claims, sqlite_messages, sqlite_operator
 from smtpx.storage.entry import EntryError
 from smtpx.storage.room import FreeSpace
-from smtpx.storage.sqlite_file import Reader, failure
+from smtpx.storage.sqlite_file import FAILURES, Reader, failure
 from smtpx.storage.sqlite_messages import NewMail, micros, moment
 from smtpx.storage.sqlite_writer import Writer
 
@@ -49,8 +48,9 @@ class SQLiteStorage(Closing):
     """A `QueueStorage` in a file of a local disk, whose directory exists and belongs to the process's user.
 
     Several processes may use the file, and several SQLiteStorage of one; the sockets beside it (``-wake-``)
-    are theirs. It opens at its first use, or by `open` or ``async with``, which tell at start what is wrong
-    with the file. Several event loops may use it.
+    are theirs. Within a process it may be opened by apsw alone: Python's sqlite3 has a SQLite of its own, which
+    does not see our locks. It opens at its first use, or by `open` or ``async with``, which tell at
+    start what is wrong with the file. Several event loops may use it.
 
     Changes are made by one thread in batches: what waits at the same time shares one commit (WAL, synchronous
     = FULL), and what comes alone waits for nothing. After a commit that failed the file is opened and checked
@@ -359,7 +359,7 @@ def _reading(path: Path) -> Batches[Reader]:
         for job in jobs:
             try:
                 job.succeed(job.work(reader))
-            except sqlite3.Error as error:
+            except FAILURES as error:
                 job.fail(failure(error, path, "the queue cannot be read"))
                 reader.close()
             except Exception as error:  # the caller's, and the thread must live

@@ -47,7 +47,9 @@ def audit(reader: Reader) -> Audit:
     """Go through the whole file, see `QueueStorage.audit`; one state of it, however long that takes."""
     with reader.snapshot():
         (messages,) = reader.execute("SELECT count(*) FROM message").fetchone()
-        counts = dict(reader.execute("SELECT state, count(*) FROM recipient GROUP BY state").fetchall())
+        counts: dict[str, int] = dict(
+            reader.execute("SELECT state, count(*) FROM recipient GROUP BY state").fetchall()
+        )
         faults = [*_file(reader), *_ledger(reader), *_contents(reader)]
     return Audit(messages, {state: counts.get(state.value, 0) for state in State}, faults)
 

@@ -16,7 +16,17 @@ if TYPE_CHECKING:
 
     from smtpx.storage.sqlite_file import Database, Reader, Row
 
-__all__ = ["COLUMNS", "claim", "delivery", "free_leases", "next_due", "renew", "settle", "settlement"]
+__all__ = [
+    "COLUMNS",
+    "SETTLED",
+    "claim",
+    "delivery",
+    "free_leases",
+    "next_due",
+    "renew",
+    "settle",
+    "settlement",
+]
 
 COLUMNS = (
     "id, place, address, destination, state, attempts, next, message.received, changed, warned, reply, token,"
@@ -44,6 +54,8 @@ _LEASE = (
 )
 _NEXT, _KEY, _RECIPIENTS = 6, 12, 13  # columns
 _NO_MESSAGE = (None,) * 13  # as the columns that it would have
+SETTLED = len(_NO_MESSAGE)
+"""Where a `settlement` has most of its octets."""
 
 
 def delivery(row: Row) -> Delivery:
@@ -159,7 +171,8 @@ def settlement(db: Database, settled: Sequence[Delivery], now: int) -> Row:
 
 def settle(db: Database, settled: Sequence[Delivery], now: int) -> list[Delivery]:
     """Write what became of claimed recipients, and return those that were not written."""
-    return [settled[number] for number in db.write([settlement(db, settled, now)])]
+    row = settlement(db, settled, now)
+    return [settled[number] for number in db.write([row], len(row[SETTLED]))]
 
 
 def free_leases(db: Database, owner: str, now: int) -> None:

@@ -8,9 +8,10 @@ import functools
 import itertools
 import logging
 import os
-import sqlite3
 import tempfile
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+
+import apsw
 
 from smtpx._core import json_rows
 from smtpx.errors import StorageError, StorageFull
@@ -19,10 +20,10 @@ from smtpx.storage.sqlite_schema import migrate, probe
 from smtpx.storage.sqlite_views import add_views
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["BOUND", "Database", "Reader", "Row", "failure"]
+__all__ = ["FAILURES", "Database", "Reader", "Row", "error_code", "failure"]
 
 Row: TypeAlias = tuple[Any, ...]
 
@@ -33,12 +34,29 @@ _CHECKED_WHOLE = 32 * 1024 * 1024  # octets: some tenths of a second
 _LONG = 48 * 1024 * 1024 // _PAGE  # pages in the log; twice as many are less than the usual reserve
 _LOG_KEPT = 64 * 1024 * 1024  # octets: writing over a log that is there spares the file system's journal
 _CACHE = 16 * 1024  # KiB
-BOUND = 1024 * 1024
-"""Octets of values that a statement may keep; there are nine."""
+FAILURES: Final = apsw.Error, UnicodeDecodeError
+"""What SQLite raises, and what text raises that is none: the file is damaged."""
+_KEPT = 1024 * 1024  # octets of values, of which each statement that is kept for its next use has a copy
+
+
+class Rows(Protocol):
+    """What a statement gives: an apsw.Cursor, of whose values SQL knows more than its types say."""
+
+    def __iter__(self) -> Iterator[Row]: ...
+    def fetchall(self) -> list[Row]: ...
+    def fetchone(self) -> Any: ...
+
+
+class _Execute(Protocol):
+    def __call__(
+        self, statement: str, values: Row | Mapping[str, Any] = (), /, *, can_cache: bool = True
+    ) -> Rows: ...
 
 
 class Database:
     """The connection that writes; for one thread."""
+
+    execute: _Execute
 
     def __init__(self, path: Path) -> None:
         """Open the file, make or migrate its tables, check it, and bring home what its log holds.
@@ -66,15 +84,15 @@ class Database:
                 check_directory(path.parent, "directory of the queue")
                 _create(path)
                 self._connection = undo.enter_context(contextlib.closing(_connect(path)))
+                self.execute = self._connection.execute
                 # Journals of savepoints stay in memory: there may be no descriptor for a temporary file.
-                self._connection.execute("PRAGMA temp_store = MEMORY")
-                self._connection.execute(f"PRAGMA cache_size = -{_CACHE}")
-                self._checkpointer = undo.enter_context(contextlib.closing(_connect(path)))
+                self.execute("PRAGMA temp_store = MEMORY")
+                self.execute(f"PRAGMA cache_size = -{_CACHE}")
                 migrate(self._connection, path)
                 add_views(self._connection, self._unsettled.append)
                 self._check()
                 self.checkpoint()
-            except sqlite3.Error as error:
+            except FAILURES as error:
                 raise failure(error, path, "the queue cannot be opened") from error
             except OSError as error:
                 if isinstance(error, StorageError):
@@ -86,11 +104,10 @@ class Database:
                     f" another one: {error.strerror}",
                 ) from error
             self._resources = undo.pop_all()
-        self.execute = self._connection.execute
 
     def close(self) -> None:
         """Close it; the last of all processes to do so brings home what the log holds."""
-        with contextlib.suppress(sqlite3.Error):  # the log keeps what was committed
+        with contextlib.suppress(apsw.Error):  # the log keeps what was committed
             self._resources.close()
 
     def execute_many(self, statement: str, rows: Sequence[Row]) -> None:
@@ -100,13 +117,13 @@ class Database:
         lock, and a busy event loop makes it wait for its turn again.
         """
         if rows:
-            self.execute(_from_json(statement, len(rows[0])), (json_rows(rows),))
+            values = json_rows(rows)
+            self.execute(_from_json(statement, len(rows[0])), (values,), can_cache=len(values) <= _KEPT)
 
     def write(self, rows: Sequence[Row], octets: int = 0) -> list[int]:
         """Insert rows into ``written``, by one statement: all of them or none.
 
-        ``octets`` is about how many their values are: where they are more than `BOUND`, it is two statements,
-        which belong into a transaction.
+        ``octets`` is about how many their values are.
 
         Returns:
             the numbers, in their settlement, of those recipients that were not written.
@@ -116,12 +133,9 @@ class Database:
         columns, count = len(rows[0]), 1 << (len(rows) - 1).bit_length()
         statement = _writing(columns, count)
         filling = itertools.repeat(None, columns * (count - len(rows)))
-        self.execute(statement, (*itertools.chain.from_iterable(rows), *filling))
-        unsettled = self._unsettled.copy()
-        if octets > BOUND:
-            # sqlite3 keeps the statement, one for each power of two, and that a copy of its values.
-            self.execute(statement, (None,) * (columns * count))
-        return unsettled
+        values = (*itertools.chain.from_iterable(rows), *filling)
+        self.execute(statement, values, can_cache=octets <= _KEPT)
+        return self._unsettled.copy()
 
     @property
     def in_transaction(self) -> bool:
@@ -145,7 +159,7 @@ class Database:
         """Commit; durable when it returns, where that was asked for. ``octets`` of content were written."""
         if not self._single:
             self.execute("COMMIT")  # which fails where something has ended the transaction
-        changes = self._connection.total_changes
+        changes = self._connection.total_changes()
         # How long the log is SQLite does not tell; less than if every row that changed had its own page.
         self._pages += octets // _PAGE + (changes - self._changes) + 8
         self._changes = changes
@@ -159,8 +173,8 @@ class Database:
             finally:
                 os.close(log)
         except OSError as error:
-            failed = sqlite3.OperationalError(str(error))
-            failed.sqlite_errorcode = sqlite3.SQLITE_IOERR
+            failed = apsw.exception_for(apsw.SQLITE_IOERR_FSYNC)
+            failed.args = (error.strerror,)
             raise failed from error
 
     def rollback(self) -> None:
@@ -198,20 +212,12 @@ class Database:
 
     def checkpoint(self) -> None:
         """Bring home what the log holds, as far as no reader still needs the old state."""
-        # SQLite's own checkpoint runs beside the writers of other processes. Up to 3.51.2 that can, in a
-        # rare race, make a later one skip committed pages (sqlite.org/wal.html, "the WAL-reset bug"). So ours
-        # runs on one connection while another holds the lock that every writer needs.
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            self._checkpointer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        finally:
-            self._connection.execute("ROLLBACK")
+        self.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         self._pages = 0
 
     def free(self) -> int:
         """Return the octets within the file that are free for new messages."""
-        (pages,) = self.execute("PRAGMA freelist_count").fetchone()
-        return int(pages) * _PAGE
+        return int(self._connection.pragma("freelist_count")) * _PAGE
 
     def growth(self) -> int:
         """Return by how many octets the file grows when what the log holds is brought home.
@@ -220,17 +226,16 @@ class Database:
             StorageError: the file is gone, or its size cannot be asked.
 
         """
-        (pages,) = self.execute("PRAGMA page_count").fetchone()
+        pages = int(self._connection.pragma("page_count"))
         try:
             size = self.path.stat().st_size
         except OSError as error:
             raise StorageError(error.errno, f"the queue {self.path}: {error.strerror}") from error
-        return max(int(pages) * _PAGE - size, 0)
+        return max(pages * _PAGE - size, 0)
 
     def _check(self) -> None:
-        (pages,) = self._connection.execute("PRAGMA page_count").fetchone()
-        if pages * _PAGE <= _CHECKED_WHOLE:
-            ((verdict,),) = self._connection.execute("PRAGMA quick_check(1)").fetchall()
+        if self._connection.pragma("page_count") * _PAGE <= _CHECKED_WHOLE:
+            verdict = self._connection.pragma("quick_check", 1)
             if verdict != "ok":
                 raise _damage(self.path, verdict)
         probe(self._connection)
@@ -241,9 +246,9 @@ class Reader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._connection: sqlite3.Connection | None = None
+        self._connection: apsw.Connection | None = None
 
-    def execute(self, statement: str, values: Row | dict[str, Any] = ()) -> sqlite3.Cursor:
+    def execute(self, statement: str, values: Row | Mapping[str, Any] = ()) -> Rows:
         """Execute a SELECT."""
         if self._connection is None:
             connection = _connect(self.path)
@@ -263,9 +268,15 @@ class Reader:
     def close(self) -> None:
         """Close it; the next use opens it again."""
         if self._connection is not None:
-            with contextlib.suppress(sqlite3.Error):
+            with contextlib.suppress(apsw.Error):
                 self._connection.close()
             self._connection = None
+
+
+def error_code(error: Exception) -> int:
+    """Return SQLite's code of an error of SQLite, SQLITE_ERROR for any other."""
+    code: int = getattr(error, "result", apsw.SQLITE_ERROR)
+    return code
 
 
 @functools.cache
@@ -280,16 +291,16 @@ def _writing(columns: int, rows: int) -> str:
     return f"INSERT INTO written VALUES {', '.join([row] * rows)}"  # noqa: S608 - it is all ours
 
 
-def failure(error: sqlite3.Error, path: Path, what: str) -> StorageError:
+def failure(error: apsw.Error | UnicodeDecodeError, path: Path, what: str) -> StorageError:
     """Return the StorageError that says what to answer, and to the operator what to do."""
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    code = error_code(error)
+    if code in (apsw.SQLITE_CORRUPT, apsw.SQLITE_NOTADB) or isinstance(error, UnicodeDecodeError):
         return _damage(path, str(error))
-    if code == sqlite3.SQLITE_FULL:
+    if code == apsw.SQLITE_FULL:
         return StorageFull(errno.ENOSPC, f"{what}: no space is left for {path}")
-    if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) and (number := _want(path)):
+    if code in (apsw.SQLITE_IOERR, apsw.SQLITE_CANTOPEN) and (number := _want(path)):
         return StorageFull(number, f"{what}: {path}: {os.strerror(number)}")
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+    if code in (apsw.SQLITE_BUSY, apsw.SQLITE_LOCKED):
         return StorageError(
             errno.EAGAIN, f"{what}: another process has held {path} for {_PATIENCE:.0f} s; see what it does"
         )
@@ -330,15 +341,12 @@ def _create(path: Path) -> None:
             os.close(directory)
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=rw",
-        uri=True,
-        timeout=_PATIENCE,
-        isolation_level=None,
-        check_same_thread=False,
-    )
+def _connect(path: Path) -> apsw.Connection:
+    # No mutex: each connection is one thread's.
+    flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_URI | apsw.SQLITE_OPEN_NOMUTEX
+    connection = apsw.Connection(f"{path.absolute().as_uri()}?mode=rw", flags)
     try:
+        connection.set_busy_timeout(round(_PATIENCE * 1000))
         for pragma in (
             f"page_size = {_PAGE}",
             "auto_vacuum = INCREMENTAL",

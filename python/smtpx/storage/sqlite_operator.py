@@ -162,7 +162,9 @@ def deliveries(
 def stats(reader: Reader, now: int) -> QueueStats:
     """Return the queue at a glance, see `QueueStorage.stats`."""
     with reader.snapshot():
-        counts = dict(reader.execute("SELECT state, count(*) FROM recipient GROUP BY state").fetchall())
+        counts: dict[str, int] = dict(
+            reader.execute("SELECT state, count(*) FROM recipient GROUP BY state").fetchall()
+        )
         messages, octets, oldest = reader.execute(
             "SELECT count(*), ifnull(sum(size), 0), min(received) FROM message WHERE open > 0"
         ).fetchone()

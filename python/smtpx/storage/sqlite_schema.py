@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from smtpx.errors import StorageError
 
 if TYPE_CHECKING:
-    import sqlite3
     from pathlib import Path
+
+    import apsw
 
 __all__ = ["APPLICATION_ID", "MIGRATIONS", "migrate", "probe"]
 
@@ -83,7 +84,7 @@ _ENDS = (
 )
 
 
-def migrate(connection: sqlite3.Connection, path: Path) -> None:
+def migrate(connection: apsw.Connection, path: Path) -> None:
     """Bring the tables to this version, in one transaction.
 
     Raises:
@@ -102,11 +103,11 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("COMMIT")
 
 
-def probe(connection: sqlite3.Connection) -> None:
+def probe(connection: apsw.Connection) -> None:
     """Read the first and the last row of every table and index: costs the same whatever they hold.
 
     Raises:
-        sqlite3.DatabaseError: one is missing, or a page on the way is damaged.
+        apsw.Error: one is missing, or a page on the way is damaged.
 
     """
     for select in _ENDS:
@@ -114,10 +115,10 @@ def probe(connection: sqlite3.Connection) -> None:
         connection.execute(f"{select} DESC LIMIT 1").fetchall()
 
 
-def _version(connection: sqlite3.Connection, path: Path) -> int:
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+def _version(connection: apsw.Connection, path: Path) -> int:
+    application = connection.pragma("application_id")
+    version = connection.pragma("user_version")
+    tables = connection.execute("SELECT count(*) FROM sqlite_schema").get
     if application != APPLICATION_ID and tables:
         raise StorageError(errno.EINVAL, f"{path} is a database of something else: name another file")
     if version > len(MIGRATIONS):

@@ -12,8 +12,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable
+
+    import apsw
 
 __all__ = ["add_views"]
 
@@ -116,7 +117,7 @@ END
 """
 
 
-def add_views(connection: sqlite3.Connection, unsettled: Callable[[int], None]) -> None:
+def add_views(connection: apsw.Connection, unsettled: Callable[..., None]) -> None:
     """Give the connection the views ``written``, ``refreshed`` and ``ended``, and what their triggers need.
 
     A row of ``written`` that is all NULL is nothing.
@@ -126,7 +127,7 @@ def add_views(connection: sqlite3.Connection, unsettled: Callable[[int], None]) 
         unsettled: is called with the number of each row of a settlement that was not written.
 
     """
-    connection.create_function("unsettled", 1, unsettled)
+    connection.create_scalar_function("unsettled", unsettled, 1)
     for statement in (
         _WRITTEN,
         _ARRIVES,

@@ -6,15 +6,16 @@ import asyncio
 import contextlib
 import itertools
 import logging
-import sqlite3
 from datetime import timedelta
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import apsw
+
 from smtpx.batches import Batches
 from smtpx.errors import StorageError, StorageFull
-from smtpx.storage.sqlite_claims import free_leases, settle, settlement
-from smtpx.storage.sqlite_file import BOUND, Database, failure
+from smtpx.storage.sqlite_claims import SETTLED, free_leases, settle, settlement
+from smtpx.storage.sqlite_file import FAILURES, Database, error_code, failure
 from smtpx.storage.sqlite_messages import arrival, micros, save_anew
 from smtpx.storage.sqlite_rest import purge, shrink
 from smtpx.storage.wake import Wake
@@ -41,12 +42,12 @@ _SHORTLY = 0.1  # seconds until what was not durable at once is
 _RECOUNT = 1.0  # seconds
 _AMPLE = 1 << 30  # octets beyond the reserve: nothing needs to be counted
 _UNSOUND = {
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_CORRUPT,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_NOMEM,
-    sqlite3.SQLITE_NOTADB,
+    apsw.SQLITE_BUSY,
+    apsw.SQLITE_CANTOPEN,
+    apsw.SQLITE_CORRUPT,
+    apsw.SQLITE_IOERR,
+    apsw.SQLITE_NOMEM,
+    apsw.SQLITE_NOTADB,
 }
 
 
@@ -225,7 +226,7 @@ class Writer:
         except StorageError as error:
             self._close()
             _fail(jobs, error)
-        except sqlite3.Error as error:
+        except FAILURES as error:
             # Which of the log's pages a failed sync has left on the disk nobody knows (HOSTILE 91).
             self._close()
             _fail(jobs, failure(error, self._path, "it was not committed"))
@@ -245,8 +246,6 @@ class Writer:
         settles = [job for job in jobs if type(job.work) is _Settle]
         if len(saves) + len(settles) < len(jobs) or len(settles) > 1:
             return False
-        if sum(job.octets for job in jobs) > BOUND:
-            return False  # it is two statements: the second may fail when the first is committed
         some = self._with_room(db, saves) if saves else []
         db.begin(durable=bool(some), single=True)
         return not (some or settles) or self._write(db, some, settles)
@@ -265,7 +264,7 @@ class Writer:
         try:
             with db.part():
                 job.succeed(job.work(db))
-        except sqlite3.Error as error:
+        except FAILURES as error:
             if _is_unsound(db, error):
                 raise
             job.fail(failure(error, self._path, "it was not done"))
@@ -309,10 +308,14 @@ class Writer:
         try:
             owner = self.owner(db) if any(mail.until is not None for mail in mails) else ""
             rows = [arrival(db, mail, owner) for mail in mails]
-            rows += [settlement(db, each.settled, each.now) for each in settlements]
-            lost = db.write(rows, sum(mail.octets for mail in mails))
+            octets = sum(mail.octets for mail in mails)
+            for each in settlements:
+                row = settlement(db, each.settled, each.now)
+                rows.append(row)
+                octets += len(row[SETTLED])
+            lost = db.write(rows, octets)
         except Exception as error:  # of one, whoever's it is: what the others want is done by itself
-            if isinstance(error, sqlite3.Error) and _is_unsound(db, error, begun=begun):
+            if isinstance(error, FAILURES) and _is_unsound(db, error, begun=begun):
                 raise
             return False
         for job in saves:
@@ -383,14 +386,14 @@ class Writer:
 
     def _fail_aside(self, error: Exception, what: str) -> None:
         """Go on after a failure that nobody waits for: a clock's too, for the thread must live."""
-        if isinstance(error, sqlite3.Error):
+        if isinstance(error, FAILURES):
             error = failure(error, self._path, what)
         _log.error("%s", error if isinstance(error, StorageError) else f"{what}: {error!r}")
         self._close()
 
     def _end(self) -> None:
         if self._db is not None and self._wake is not None:
-            with contextlib.suppress(sqlite3.Error):  # others see that we are gone
+            with contextlib.suppress(*FAILURES):  # others see that we are gone
                 self._bury(self._db, [self._wake.name])
                 self._db.sync()
                 self._stir(self._db)
@@ -401,7 +404,7 @@ class Writer:
 
     def _close(self) -> None:
         if self._db is not None:
-            with contextlib.suppress(sqlite3.Error):
+            with contextlib.suppress(*FAILURES):
                 self._db.rollback()
             self._db.close()
             self._db = None
@@ -411,9 +414,9 @@ class Writer:
         return micros(self._clock())
 
 
-def _is_unsound(db: Database, error: sqlite3.Error, *, begun: bool = True) -> bool:
+def _is_unsound(db: Database, error: Exception, *, begun: bool = True) -> bool:
     """Whether nothing of the transaction can be trusted, or there is none any more, or none to be had."""
-    return db.in_transaction is not begun or getattr(error, "sqlite_errorcode", 0) & 0xFF in _UNSOUND
+    return db.in_transaction is not begun or error_code(error) in _UNSOUND
 
 
 def _owners(db: Database) -> list[str]:
