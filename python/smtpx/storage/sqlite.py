@@ -48,8 +48,8 @@ class SQLiteStorage(Closing):
     """A `QueueStorage` in a file of a local disk, whose directory exists and belongs to the process's user.
 
     Several processes may use the file, and several SQLiteStorage of one; the sockets beside it (``-wake-``)
-    are theirs. Within a process it may be opened by apsw alone: Python's sqlite3 has a SQLite of its own, which
-    does not see our locks. It opens at its first use, or by `open` or ``async with``, which tell at
+    are theirs. Within a process it may be opened by apsw alone: Python's sqlite3 has a SQLite of its own,
+    which does not see our locks. It opens at its first use, or by `open` or ``async with``, which tell at
     start what is wrong with the file. Several event loops may use it.
 
     Changes are made by one thread in batches: what waits at the same time shares one commit (WAL, synchronous
